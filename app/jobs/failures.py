@@ -1,0 +1,144 @@
+"""What can go wrong with a job, and the errors this package raises.
+
+JobsError
+  SettingsError            a setting is unknown, ill-typed or contradicts another
+  SpecError                a wish that the catalogue does not allow (field, value, message)
+  UnknownModel             a model name that no worker ever registered
+  CatalogueEmpty           no worker ever registered any model
+  NotFound                 no such row, or somebody else's
+  NotCancellable           the job has already succeeded or failed
+  QueueFull                as many jobs wait as the settings allow
+  BadCursor                a page cursor that this service never gave out
+  StoreUnavailable         the database is away, locked or full
+  StorageError             the file storage did not do what was asked
+    BadKey                 a key that no storage may have
+    NoSuchFile             nothing is stored under the key
+    StorageFull            no space is left
+"""
+
+from enum import StrEnum
+
+
+class ErrorCode(StrEnum):
+    """Why a job failed: `error.code` of a job, stable for clients."""
+
+    WORKER_LOST = "worker_lost"
+    OUT_OF_MEMORY = "out_of_memory"
+    INFRASTRUCTURE = "infrastructure"
+    MODEL_UNAVAILABLE = "model_unavailable"
+    NON_FINITE = "nan"
+    BAD_PARAMS = "bad_params"
+    INTERNAL = "internal"
+
+    @property
+    def message(self) -> str:
+        """The failure as one sentence for the person who asked for the picture."""
+        return _MESSAGES[self]
+
+
+_MESSAGES = {
+    ErrorCode.WORKER_LOST: "The worker was lost each time it ran this job, so it was given up.",
+    ErrorCode.OUT_OF_MEMORY: "The device has too little memory for this job; ask for a smaller size.",
+    ErrorCode.INFRASTRUCTURE: "The service could not run this job, however often it tried; ask later.",
+    ErrorCode.MODEL_UNAVAILABLE: "No worker has offered this job's model for too long.",
+    ErrorCode.NON_FINITE: "The model made no picture of this; try another sampler, scale or seed.",
+    ErrorCode.BAD_PARAMS: "The model refused these parameters.",
+    ErrorCode.INTERNAL: "Something went wrong inside the service; its log has the details.",
+}
+
+
+class Reason(StrEnum):
+    """Why a worker gives a running job back; none of them is the job's fault."""
+
+    SHUTDOWN = "shutdown"
+    DISK_FULL = "disk_full"
+    STORAGE = "storage"
+    OUT_OF_MEMORY = "out_of_memory"
+
+    @property
+    def error_code(self) -> ErrorCode:
+        """The code of a job that was given back too often, the last time for this reason."""
+        return ErrorCode.OUT_OF_MEMORY if self is Reason.OUT_OF_MEMORY else ErrorCode.INFRASTRUCTURE
+
+
+class JobsError(Exception):
+    """Root of everything this package raises on purpose."""
+
+
+class SettingsError(JobsError):
+    """A setting is unknown, ill-typed or contradicts another; the text says which and what is allowed."""
+
+
+class SpecError(JobsError):
+    """What a client asked for is not something the model can do.
+
+    `message` says what is allowed and does not repeat the value, so it may be sent to a client.
+    """
+
+    def __init__(self, field: str, value: object, message: str) -> None:
+        """Blame `field`, which had `value`; `message` continues the sentence that the field begins."""
+        super().__init__(f"{field} {message}, got {value!r}")
+        self.field = field
+        self.value = value
+        self.message = message
+
+
+class UnknownModel(JobsError):
+    """No worker ever registered a model of this name."""
+
+    def __init__(self, name: str, known: list[str]) -> None:
+        """Blame `name`; `known` are the names that would have been accepted."""
+        super().__init__(f"model must be one of {', '.join(known)}, got {name!r}")
+        self.name = name
+        self.known = known
+
+
+class CatalogueEmpty(JobsError):
+    """No worker ever registered a model, so nothing can be checked or promised yet."""
+
+
+class NotFound(JobsError):
+    """There is no such row, or it belongs to somebody else."""
+
+
+class NotCancellable(JobsError):
+    """The job has already ended with a result of its own."""
+
+    def __init__(self, job_id: str, state: str) -> None:
+        """Blame the job, which is in `state`."""
+        super().__init__(f"job {job_id} cannot be cancelled: it has already {state}")
+        self.job_id = job_id
+        self.state = state
+
+
+class QueueFull(JobsError):
+    """As many jobs wait as the settings allow."""
+
+    def __init__(self, limit: int) -> None:
+        """Name the limit that is reached."""
+        super().__init__(f"the queue is full: {limit} jobs are waiting")
+        self.limit = limit
+
+
+class BadCursor(JobsError):
+    """A page cursor that this service never gave out."""
+
+
+class StoreUnavailable(JobsError):
+    """The database is away, locked or full; the same call may work later."""
+
+
+class StorageError(JobsError):
+    """The file storage did not do what was asked; the same call may work later."""
+
+
+class BadKey(StorageError):
+    """A key that no storage may have."""
+
+
+class NoSuchFile(StorageError):
+    """Nothing is stored under the key."""
+
+
+class StorageFull(StorageError):
+    """No space is left where files are stored."""

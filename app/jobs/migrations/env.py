@@ -1,0 +1,13 @@
+"""Alembic's entry: runs the migrations in the transaction that `migrate` hands over."""
+
+from alembic import context
+
+from app.jobs.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    # SQLite alters a table by copying it.
+    render_as_batch=True,
+)
+context.run_migrations()

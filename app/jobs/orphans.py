@@ -1,0 +1,32 @@
+"""The sweep of files: what a lost attempt left in the storage is removed, nothing else."""
+
+from collections.abc import Iterable
+from itertools import chain
+
+from app.jobs.storage import Storage
+from app.jobs.store import Store
+
+_AT_ONCE = 1000
+
+
+def remove_orphans(store: Store, storage: Storage) -> int:
+    """Delete every job file that no row needs now or ever will again; returns how many there were.
+
+    Any process may do this at any time: a file that was an orphan once stays one.
+    Raises: StoreUnavailable; StorageError.
+    """
+    removed = 0
+    waiting: list[str] = []
+    for key in chain(storage.unfinished(), storage.list()):
+        waiting.append(key)
+        if len(waiting) == _AT_ONCE:
+            removed += _remove(store, storage, waiting)
+            waiting = []
+    return removed + _remove(store, storage, waiting)
+
+
+def _remove(store: Store, storage: Storage, keys: Iterable[str]) -> int:
+    orphans = store.orphans(keys)
+    for key in orphans:
+        storage.delete(key)
+    return len(orphans)

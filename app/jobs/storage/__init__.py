@@ -1,0 +1,79 @@
+"""Where files are kept.  A key is a relative path of plain names, such as `<job>/<attempt>-<index>.png`."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Protocol
+from urllib.parse import unquote, urlsplit
+
+from app.jobs.failures import BadKey, SettingsError
+
+UNFINISHED = ".tmp"
+"""Ends the name of a file that is still being written; no key ends so."""
+
+# A name begins with a letter or digit: so it is never `..`, hidden, or empty.
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}(/[A-Za-z0-9][A-Za-z0-9._-]{0,127}){0,3}")
+
+
+class Storage(Protocol):
+    """What every storage does, from any thread; what cannot be done raises StorageError."""
+
+    def put(self, key: str, data: bytes) -> None:
+        """Store `data`; it is visible wholly or not at all, and survives the power going away.
+
+        Raises: BadKey; StorageFull.
+        """
+
+    def get(self, key: str) -> bytes:
+        """What is stored under `key`.  Raises: BadKey; NoSuchFile."""
+
+    def open(self, key: str) -> BinaryIO:
+        """What is stored under `key`, to be read piece by piece.  Raises: BadKey; NoSuchFile."""
+
+    def path(self, key: str) -> Path | None:
+        """The file under `key`, if it exists and lies on this machine; else None.  Raises: BadKey."""
+
+    def delete(self, key: str) -> None:
+        """Remove `key`, or a name that `unfinished` gave; nothing happens if it is gone already."""
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Every key that begins with `prefix`, in any order."""
+
+    def unfinished(self) -> Iterator[str]:
+        """The names of files whose writing was begun and not ended."""
+
+    def free_bytes(self) -> int | None:
+        """How much more fits; None where nobody can tell."""
+
+    def ping(self) -> None:
+        """Return if the storage can be written to."""
+
+
+def check_key(key: str) -> str:
+    """The key itself, if a storage may have it.  Raises: BadKey."""
+    if not _KEY.fullmatch(key) or key.endswith(UNFINISHED):
+        raise BadKey(f"a key must be up to four plain names joined by '/', got {key!r}")
+    return key
+
+
+def image_key(job_id: str, attempt: int, index: int, suffix: str) -> str:
+    """The key of a job's picture; `suffix` is png, webp or jpeg."""
+    return f"{job_id}/{attempt}-{index}.{suffix}"
+
+
+def thumbnail_key(job_id: str, attempt: int, index: int, side: int) -> str:
+    """The key of a picture's thumbnail, which fits into a square of `side` pixels."""
+    return f"{job_id}/{attempt}-{index}.thumb{side}.webp"
+
+
+def open_storage(url: str) -> Storage:
+    """The storage at `url`: file:///absolute/folder.
+
+    Raises: SettingsError for any other URL.
+    """
+    from app.jobs.storage.local import LocalStorage
+
+    parts = urlsplit(url)
+    if parts.scheme != "file" or parts.netloc or not parts.path.startswith("/"):
+        raise SettingsError(f"a storage URL must be file:///absolute/folder, got {url!r}")
+    return LocalStorage(Path(unquote(parts.path)))

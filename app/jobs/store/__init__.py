@@ -1,0 +1,55 @@
+"""Every transition of a job, each one transaction.  `Store` opens the transactions; what happens in them
+lies in one module a role:
+
+    submitting   the front door: submit, cancel
+    claiming     the worker while it holds a job: claim, beat, give back
+    finishing    the worker's last word about an attempt, and how a lost answer is read back
+    sweeping     any process, every few seconds: what nobody else will do any more
+    reading      jobs, images, positions; changes nothing
+    registering  models and workers: the catalogue
+    records      the frozen facts that go in and out
+"""
+
+from app.jobs.store.records import (
+    Beat,
+    Cancelled,
+    Claim,
+    ClaimBeat,
+    Failed,
+    Image,
+    Job,
+    JobFailure,
+    Outcome,
+    Page,
+    Progress,
+    PublishedImage,
+    State,
+    Succeeded,
+    Swept,
+    Timings,
+    Worker,
+)
+from app.jobs.store.store import Store, migrate, open_store
+
+__all__ = [
+    "Beat",
+    "Cancelled",
+    "Claim",
+    "ClaimBeat",
+    "Failed",
+    "Image",
+    "Job",
+    "JobFailure",
+    "Outcome",
+    "Page",
+    "Progress",
+    "PublishedImage",
+    "State",
+    "Store",
+    "Succeeded",
+    "Swept",
+    "Timings",
+    "Worker",
+    "migrate",
+    "open_store",
+]

@@ -1,0 +1,99 @@
+"""A worker's last word about an attempt.  The commit of `finish` is the publication of the images."""
+
+from typing import assert_never
+from uuid import uuid4
+
+from sqlalchemy import Connection, and_, insert, not_, select
+
+from app.jobs.store.records import Cancelled, Claim, Failed, Outcome, State, Succeeded
+from app.jobs.store.rows import change, ended, held
+from app.jobs.tables import database_now, files, images, jobs
+
+
+def finish(connection: Connection, claim: Claim, outcome: Outcome) -> bool:
+    """running -> the outcome's state; once a cancel is asked for, -> cancelled whatever the outcome.
+
+    Returns whether the job ended as the outcome says.
+    Raises: ValueError if a success does not bring each of the job's images once.
+    """
+    wanted = and_(held(claim), not_(jobs.c.cancel_requested))
+    match outcome:
+        case Succeeded():
+            _check_complete(claim, outcome)
+            facts = {
+                "step": jobs.c.steps,
+                "timings": dict(outcome.timings),
+                "model_revision": outcome.model_revision,
+            }
+            if change(connection, wanted, ended(State.SUCCEEDED) | facts):
+                _publish(connection, claim, outcome)
+                return True
+        case Failed(code, message):
+            if change(connection, wanted, ended(State.FAILED, code, message)):
+                return True
+        case Cancelled():
+            return bool(change(connection, held(claim), ended(State.CANCELLED)))
+        case _:
+            assert_never(outcome)
+    change(connection, and_(held(claim), jobs.c.cancel_requested), ended(State.CANCELLED))
+    return False
+
+
+def is_still_held(connection: Connection, claim: Claim) -> bool:
+    """Whether the attempt goes on: nothing that was said about it has been committed."""
+    return connection.execute(select(jobs.c.id).where(held(claim))).first() is not None
+
+
+def has_ended_so(connection: Connection, claim: Claim, outcome: Outcome) -> bool:
+    """Whether this very attempt ended as the outcome says."""
+    ended_so = and_(
+        jobs.c.id == claim.job_id, jobs.c.attempt == claim.attempt, jobs.c.state == _state_of(outcome)
+    )
+    return connection.execute(select(jobs.c.id).where(ended_so)).first() is not None
+
+
+def _state_of(outcome: Outcome) -> State:
+    match outcome:
+        case Succeeded():
+            return State.SUCCEEDED
+        case Failed():
+            return State.FAILED
+        case Cancelled():
+            return State.CANCELLED
+
+
+def _check_complete(claim: Claim, outcome: Succeeded) -> None:
+    indexes = sorted(image.index for image in outcome.images)
+    if indexes != list(range(claim.params.num_images)):
+        raise ValueError(f"images must have the indexes 0..{claim.params.num_images - 1}, got {indexes}")
+
+
+def _publish(connection: Connection, claim: Claim, outcome: Succeeded) -> None:
+    of_attempt = {"job_id": claim.job_id, "attempt": claim.attempt}
+    for image in outcome.images:
+        connection.execute(
+            insert(files),
+            [
+                {"key": image.key, "kind": "image", **of_attempt},
+                {"key": image.thumbnail_key, "kind": "thumbnail", **of_attempt},
+            ],
+        )
+        connection.execute(
+            insert(images).values(
+                id=uuid4().hex,
+                job_id=claim.job_id,
+                index=image.index,
+                owner=claim.owner,
+                seed=image.seed,
+                width=image.width,
+                height=image.height,
+                format=claim.params.format,
+                sha256=image.sha256,
+                size_bytes=image.size_bytes,
+                key=image.key,
+                thumbnail_key=image.thumbnail_key,
+                model_revision=outcome.model_revision,
+                fingerprint=outcome.fingerprint,
+                created_at=database_now(),
+            )
+        )

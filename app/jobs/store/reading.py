@@ -1,0 +1,159 @@
+"""Rows as their owner may see them.  Nothing here changes anything, or takes a lock."""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, overload
+
+from sqlalchemy import Connection, RowMapping, Select, Table, func, select
+
+from app.jobs import tables
+from app.jobs.failures import BadCursor, NotFound
+from app.jobs.spec import TextToImageParams
+from app.jobs.store.records import Image, Job, JobFailure, Page, Progress, State, Timings
+
+_IMAGES = select(tables.images, tables.jobs.c.params).join(tables.jobs)
+
+# A longer number would fit into no integer column.
+_CURSOR = re.compile(r"[0-9]{1,18}")
+
+
+def job(connection: Connection, job_id: str, owner: str) -> Job:
+    """One job with its images.  Raises: NotFound."""
+    query = select(tables.jobs).where(tables.jobs.c.id == job_id, tables.jobs.c.owner == owner)
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        raise NotFound(f"there is no job {job_id!r}")
+    return _with_images(connection, [row])[0]
+
+
+def jobs(
+    connection: Connection, owner: str, state: str | None, task: str | None, limit: int, cursor: str | None
+) -> Page[Job]:
+    """The owner's jobs, newest first.  Raises: BadCursor."""
+    wanted = [tables.jobs.c.owner == owner]
+    if state is not None:
+        wanted.append(tables.jobs.c.state == state)
+    if task is not None:
+        wanted.append(tables.jobs.c.task == task)
+    rows, following = _page(connection, tables.jobs, select(tables.jobs).where(*wanted), limit, cursor)
+    return Page(tuple(_with_images(connection, rows)), following)
+
+
+def image(connection: Connection, image_id: str, owner: str) -> Image:
+    """One published image.  Raises: NotFound."""
+    query = _IMAGES.where(tables.images.c.id == image_id, tables.images.c.owner == owner)
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        raise NotFound(f"there is no image {image_id!r}")
+    return _image(row)
+
+
+def images(connection: Connection, owner: str, limit: int, cursor: str | None) -> Page[Image]:
+    """The owner's images, newest first.  Raises: BadCursor."""
+    query = _IMAGES.where(tables.images.c.owner == owner)
+    rows, following = _page(connection, tables.images, query, limit, cursor)
+    return Page(tuple(_image(row) for row in rows), following)
+
+
+def position(connection: Connection, job_id: str) -> int | None:
+    """How many queued jobs came before this one; None unless it is queued."""
+    is_queued = tables.jobs.c.state == State.QUEUED
+    number = connection.execute(
+        select(tables.jobs.c.number).where(tables.jobs.c.id == job_id, is_queued)
+    ).scalar()
+    if number is None:
+        return None
+    before = select(func.count()).select_from(tables.jobs).where(is_queued, tables.jobs.c.number < number)
+    return connection.execute(before).scalar_one()
+
+
+def queue_length(connection: Connection) -> int:
+    """How many jobs are queued."""
+    query = select(func.count()).select_from(tables.jobs).where(tables.jobs.c.state == State.QUEUED)
+    return connection.execute(query).scalar_one()
+
+
+def _page(
+    connection: Connection, table: Table, query: Select[Any], limit: int, cursor: str | None
+) -> tuple[Sequence[RowMapping], str | None]:
+    """One page by the order of arrival.  The cursor is the last number the caller has seen."""
+    if cursor is not None:
+        if not _CURSOR.fullmatch(cursor):
+            raise BadCursor("the cursor must be one that an earlier page named")
+        query = query.where(table.c.number < int(cursor))
+    rows = connection.execute(query.order_by(table.c.number.desc()).limit(limit + 1)).mappings().all()
+    following = str(rows[limit - 1]["number"]) if len(rows) > limit else None
+    return rows[:limit], following
+
+
+def _with_images(connection: Connection, rows: Sequence[RowMapping]) -> list[Job]:
+    # Only a job that was read as succeeded: its images are committed with that state, so none can be missing.
+    succeeded = [row["id"] for row in rows if row["state"] == State.SUCCEEDED]
+    published: dict[str, list[Image]] = defaultdict(list)
+    if succeeded:
+        query = _IMAGES.where(tables.images.c.job_id.in_(succeeded)).order_by(tables.images.c.index)
+        for row in connection.execute(query).mappings():
+            published[row["job_id"]].append(_image(row))
+    return [_job(row, published[row["id"]]) for row in rows]
+
+
+def _job(row: RowMapping, images: list[Image]) -> Job:
+    return Job(
+        id=row["id"],
+        owner=row["owner"],
+        task=row["task"],
+        model=row["model"],
+        model_revision=row["model_revision"],
+        params=TextToImageParams.model_validate(row["params"]),
+        warnings=tuple(row["warnings"]),
+        cost=row["cost"],
+        state=State(row["state"]),
+        attempt=row["attempt"],
+        losses=row["losses"],
+        infra_failures=row["infra_failures"],
+        cancel_requested=row["cancel_requested"],
+        progress=Progress(row["step"], row["steps"]),
+        error=None if row["error_code"] is None else JobFailure(row["error_code"], row["error_message"]),
+        timings=_timings(row),
+        images=tuple(images),
+        created_at=_aware(row["created_at"]),
+        started_at=_aware(row["started_at"]),
+        finished_at=_aware(row["finished_at"]),
+    )
+
+
+def _image(row: RowMapping) -> Image:
+    return Image(
+        id=row["id"],
+        job_id=row["job_id"],
+        index=row["index"],
+        owner=row["owner"],
+        seed=row["seed"],
+        width=row["width"],
+        height=row["height"],
+        format=row["format"],
+        sha256=row["sha256"],
+        size_bytes=row["size_bytes"],
+        key=row["key"],
+        thumbnail_key=row["thumbnail_key"],
+        model_revision=row["model_revision"],
+        fingerprint=row["fingerprint"],
+        created_at=_aware(row["created_at"]),
+        params=TextToImageParams.model_validate(row["params"]),
+    )
+
+
+def _timings(row: RowMapping) -> Timings | None:
+    if row["timings"] is None:
+        return None
+    return Timings(queued_s=row["started_at"] - row["created_at"], **row["timings"])
+
+
+@overload
+def _aware(seconds: float) -> datetime: ...
+@overload
+def _aware(seconds: None) -> None: ...
+def _aware(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

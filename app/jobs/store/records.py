@@ -1,0 +1,197 @@
+"""What the store is told and what it answers: frozen facts, no behaviour of their own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+from app.jobs.spec import TextToImageParams
+
+Item = TypeVar("Item")
+
+
+class State(StrEnum):
+    """queued -> running, cancelled or failed; running -> succeeded, failed, cancelled or queued again."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a job in this state will never change again."""
+        return self not in (State.QUEUED, State.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Denoising steps done and in all, summed over the job's images."""
+
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailure:
+    """Why a job failed: `code` is an ErrorCode, `message` a sentence for a person."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Seconds a finished job spent where.  `queued_s` ends at the claim of the attempt that ended it."""
+
+    queued_s: float
+    text_s: float
+    denoise_s: float
+    decode_s: float
+    encode_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One published picture, with the recipe of the job that made it."""
+
+    id: str
+    job_id: str
+    index: int
+    owner: str
+    seed: int
+    width: int
+    height: int
+    format: str
+    sha256: str
+    size_bytes: int
+    key: str
+    thumbnail_key: str
+    model_revision: str
+    fingerprint: str
+    created_at: datetime
+    params: TextToImageParams
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job as its owner may see it.  Times are by the database's clock; images only once succeeded."""
+
+    id: str
+    owner: str
+    task: str
+    model: str
+    model_revision: str | None
+    params: TextToImageParams
+    warnings: tuple[str, ...]
+    cost: float
+    state: State
+    attempt: int
+    losses: int
+    infra_failures: int
+    cancel_requested: bool
+    progress: Progress
+    error: JobFailure | None
+    timings: Timings | None
+    images: tuple[Image, ...]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Item]):
+    """Some rows, newest first; `next` is the cursor of the following page, None on the last."""
+
+    items: tuple[Item, ...]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job a worker holds until its lease ends.  `attempt` is the fencing token: it never comes again."""
+
+    job_id: str
+    attempt: int
+    owner: str
+    params: TextToImageParams
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimBeat:
+    """A worker's sign of life for one claim, with how far it has come."""
+
+    job_id: str
+    attempt: int
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """The answer to a beat, as job ids: `lost` are no longer the worker's, `cancelled` no longer wanted."""
+
+    lost: frozenset[str]
+    cancelled: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedImage:
+    """One picture that lies in the storage and waits for the commit that publishes it."""
+
+    index: int
+    seed: int
+    width: int
+    height: int
+    sha256: str
+    size_bytes: int
+    key: str
+    thumbnail_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The pictures are made.  `timings` has text_s, denoise_s, decode_s, encode_s."""
+
+    images: tuple[PublishedImage, ...]
+    timings: Mapping[str, float]
+    model_revision: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The job cannot be done, and trying again would not help."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The worker dropped the job because it was asked to."""
+
+
+Outcome = Succeeded | Failed | Cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep changed, as job ids; `ring` says that claimable rows wait."""
+
+    requeued: tuple[str, ...]
+    failed: tuple[str, ...]
+    cancelled: tuple[str, ...]
+    ring: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker that gave a sign of life within the last lease, what it serves, and what it says of itself."""
+
+    name: str
+    models: tuple[str, ...]
+    facts: Mapping[str, Any]
+    seen_at: datetime

@@ -1,0 +1,206 @@
+"""The store: the one place that changes a row.  Safe to share between threads."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Engine, text
+
+from app.jobs.catalogue import CatalogueEntry
+from app.jobs.database import Transactions, open_engine
+from app.jobs.failures import Reason, StoreUnavailable
+from app.jobs.migrations import migrate
+from app.jobs.settings import Settings
+from app.jobs.spec import TextToImageParams
+from app.jobs.store import claiming, finishing, reading, registering, submitting, sweeping
+from app.jobs.store.records import (
+    Beat,
+    Claim,
+    ClaimBeat,
+    Image,
+    Job,
+    Outcome,
+    Page,
+    State,
+    Swept,
+    Worker,
+)
+
+__all__ = ["Store", "migrate", "open_store"]
+
+
+def open_store(settings: Settings) -> "Store":
+    """The store of the settings' database.  Nothing is connected yet, and `migrate` must have run some time.
+
+    The beat gets a connection of its own, so that no other work can make a worker lose its leases.
+    """
+    return Store(open_engine(settings), settings, beats=open_engine(settings, pool_size=1))
+
+
+class Store:
+    """Jobs, images, models and workers.  Every method raises StoreUnavailable while the database is away."""
+
+    def __init__(self, engine: Engine, settings: Settings, beats: Engine | None = None) -> None:
+        """Keep everything in `engine`'s database; `beats` is used for beats alone, if given."""
+        self._settings = settings
+        self._engines = [engine] if beats is None else [engine, beats]
+        self._transactions = Transactions(engine)
+        self._beats = Transactions(engine if beats is None else beats)
+
+    def close(self) -> None:
+        """Close every idle connection; the store can still be used afterwards."""
+        for engine in self._engines:
+            engine.dispose()
+
+    def ping(self) -> None:
+        """Return if the database answers and has its tables."""
+        with self._transactions.reading() as connection:
+            connection.execute(text("SELECT 1 FROM jobs LIMIT 1"))
+
+    # The front door
+
+    def submit(self, params: TextToImageParams, owner: str, warnings: Sequence[str] = ()) -> Job:
+        """Queue a job and commit it; the caller rings afterwards.
+
+        Raises: QueueFull.
+        """
+        with self._transactions.writing() as connection:
+            return submitting.submit(connection, params, owner, warnings, self._settings.max_queued_jobs)
+
+    def cancel(self, job_id: str, owner: str) -> Job:
+        """End a queued job, ask a running one to end; asking again changes nothing.
+
+        Once this returns, no image of the job will ever be published.
+        Raises: NotFound; NotCancellable if the job has succeeded or failed.
+        """
+        with self._transactions.writing() as connection:
+            return submitting.cancel(connection, job_id, owner)
+
+    def get(self, job_id: str, owner: str) -> Job:
+        """One job with its images.  Raises: NotFound."""
+        with self._transactions.reading() as connection:
+            return reading.job(connection, job_id, owner)
+
+    def jobs(
+        self,
+        owner: str,
+        state: State | str | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+        task: str | None = None,
+    ) -> Page[Job]:
+        """The owner's jobs, newest first.  Raises: BadCursor."""
+        with self._transactions.reading() as connection:
+            return reading.jobs(connection, owner, state, task, limit, cursor)
+
+    def image(self, image_id: str, owner: str) -> Image:
+        """One published image.  Raises: NotFound."""
+        with self._transactions.reading() as connection:
+            return reading.image(connection, image_id, owner)
+
+    def images(self, owner: str, limit: int = 20, cursor: str | None = None) -> Page[Image]:
+        """The owner's images, newest first.  Raises: BadCursor."""
+        with self._transactions.reading() as connection:
+            return reading.images(connection, owner, limit, cursor)
+
+    def position(self, job: Job) -> int | None:
+        """How many queued jobs will be taken before this one; None unless it is queued."""
+        with self._transactions.reading() as connection:
+            return reading.position(connection, job.id)
+
+    def queue_length(self) -> int:
+        """How many jobs are queued, all owners together."""
+        with self._transactions.reading() as connection:
+            return reading.queue_length(connection)
+
+    # The worker
+
+    def claim_next(self, worker: str, models: Sequence[str]) -> Claim | None:
+        """Take the oldest job that is due and whose model is among `models`; None if there is none."""
+        with self._transactions.writing() as connection:
+            return claiming.claim_next(connection, worker, models, self._settings.lease_s)
+
+    def beat(self, worker: str, claims: Sequence[ClaimBeat]) -> Beat:
+        """Renew the leases of all claims and write their progress, in one UPDATE."""
+        if not claims:
+            return Beat(lost=frozenset(), cancelled=frozenset())
+        with self._beats.writing() as connection:
+            return claiming.beat(connection, claims, self._settings.lease_s)
+
+    def finish(self, claim: Claim, outcome: Outcome) -> bool:
+        """End the claim's job with `outcome`; the commit is the publication of its images.
+
+        Returns whether the job ended so.  False: the claim was lost, or a cancel came first and the job is
+        cancelled; either way nothing was published and the claim is over.  After an error, call it again.
+        Raises: StoreUnavailable if the database could not even be asked how it ended.
+        """
+        try:
+            with self._transactions.writing() as connection:
+                if finishing.finish(connection, claim, outcome):
+                    return True
+        except StoreUnavailable:
+            # The COMMIT may have happened although its answer never came: the row knows.
+            with self._transactions.reading() as connection:
+                if finishing.is_still_held(connection, claim):
+                    raise
+        with self._transactions.reading() as connection:
+            return finishing.has_ended_so(connection, claim, outcome)
+
+    def give_back(self, claim: Claim, reason: Reason) -> bool:
+        """Return a running job to the queue through no fault of its own; its attempt does not count.
+
+        It is cancelled instead if that was asked, and failed if it came back too often.
+        Returns whether the claim was still held.
+        """
+        with self._transactions.writing() as connection:
+            return claiming.give_back(connection, claim, reason, self._settings)
+
+    # Any process
+
+    def sweep(self) -> Swept:
+        """End or requeue the jobs whose lease has run out, fail those that no worker wants."""
+        with self._transactions.writing() as connection:
+            return sweeping.sweep(connection, self._settings)
+
+    def orphans(self, keys: Iterable[str]) -> set[str]:
+        """Those of the job files `keys` that no row needs now or ever will again."""
+        with self._transactions.reading() as connection:
+            return sweeping.orphans(connection, keys)
+
+    def is_orphan(self, key: str) -> bool:
+        """Whether no row needs this job file now or ever will again."""
+        return key in self.orphans([key])
+
+    # The catalogue
+
+    def register_model(self, worker: str, entry: CatalogueEntry) -> None:
+        """Say that `worker` serves a model; its name is accepted from now on, even without the worker."""
+        with self._transactions.writing() as connection:
+            registering.register_model(connection, worker, entry)
+
+    def worker_beat(self, worker: str, facts: Mapping[str, Any]) -> None:
+        """Say that `worker` is alive, and what it says of itself (JSON)."""
+        with self._beats.writing() as connection:
+            registering.worker_beat(connection, worker, facts)
+
+    def worker_left(self, worker: str) -> None:
+        """Forget a worker that ends in peace; its models stay in the catalogue."""
+        with self._transactions.writing() as connection:
+            registering.worker_left(connection, worker)
+
+    def workers_alive(self) -> list[Worker]:
+        """The workers that gave a sign of life within the last lease."""
+        with self._transactions.reading() as connection:
+            return registering.workers_alive(connection, self._settings.lease_s)
+
+    def catalogue(self) -> list[CatalogueEntry]:
+        """Every model ever registered, by name, whether or not a worker serves it now."""
+        with self._transactions.reading() as connection:
+            return registering.catalogue(connection)
+
+    def known_models(self) -> list[str]:
+        """The names in the catalogue."""
+        return [entry.name for entry in self.catalogue()]
+
+    def model(self, name: str) -> CatalogueEntry:
+        """One model of the catalogue.  Raises: UnknownModel; CatalogueEmpty if there is none at all."""
+        return registering.find_model(self.catalogue(), name)

@@ -1,0 +1,90 @@
+"""What nobody else will do any more.  Any process may sweep at any time, and as often as it likes."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, not_, select
+
+from app.jobs.failures import ErrorCode
+from app.jobs.settings import Settings
+from app.jobs.store.records import State, Swept
+from app.jobs.store.rows import change, ended, lease_has_run_out, queued_again
+from app.jobs.tables import database_now, files, jobs, models, workers
+
+_FORGET_WORKER_S = 3600.0
+
+# SQLite takes 32,766 variables in a statement, PostgreSQL 65,535.
+_KEYS_AT_ONCE = 1000
+
+_JOB_FILE = re.compile(r"(?P<job_id>[0-9a-f]{32})/(?P<attempt>[0-9]{1,9})-.+", re.DOTALL)
+
+
+def sweep(connection: Connection, settings: Settings) -> Swept:
+    """End or requeue what its worker left behind; fail what no worker wants; forget workers long gone."""
+    run_out = and_(lease_has_run_out(), not_(jobs.c.cancel_requested))
+    # An attempt that was given back proved nothing about the job.
+    is_spent = jobs.c.attempt - jobs.c.infra_failures >= settings.max_attempts
+    counted = {"losses": jobs.c.losses + 1, "solo": jobs.c.losses >= 1}
+
+    cancelled = change(connection, and_(lease_has_run_out(), jobs.c.cancel_requested), ended(State.CANCELLED))
+    lost = change(connection, and_(run_out, is_spent), _failed(ErrorCode.WORKER_LOST) | counted)
+    requeued = change(connection, and_(run_out, not_(is_spent)), queued_again() | counted)
+    unwanted = change(connection, _has_no_worker(settings.model_wait_s), _failed(ErrorCode.MODEL_UNAVAILABLE))
+    connection.execute(delete(workers).where(workers.c.seen_at < database_now() - _FORGET_WORKER_S))
+
+    due = select(jobs.c.id).where(jobs.c.state == State.QUEUED, jobs.c.not_before <= database_now()).limit(1)
+    return Swept(
+        requeued=requeued,
+        failed=lost + unwanted,
+        cancelled=cancelled,
+        ring=connection.execute(due).first() is not None,
+    )
+
+
+def _failed(code: ErrorCode) -> dict[str, Any]:
+    return ended(State.FAILED, code, code.message)
+
+
+def _has_no_worker(wait_s: float) -> ColumnElement[bool]:
+    then = database_now() - wait_s
+    was_served = exists().where(models.c.name == jobs.c.model, models.c.served_at > then)
+    return and_(jobs.c.state == State.QUEUED, jobs.c.queued_at < then, not_(was_served))
+
+
+def orphans(connection: Connection, keys: Iterable[str]) -> set[str]:
+    """Those job files that no row needs now or ever will again; other keys are never orphans.
+
+    A file is one if its job is gone, or the job has gone on to a later attempt, or the job has ended and did
+    not publish it.  Each of these stays true once it is, so the caller may delete at leisure.
+    """
+    found = {key: match for key in keys if (match := _JOB_FILE.fullmatch(key))}
+    rows = _job_states(connection, sorted({match["job_id"] for match in found.values()}))
+    published = _published(connection, sorted(found))
+
+    def is_orphan(key: str, job_id: str, attempt: int) -> bool:
+        if job_id not in rows:
+            return True
+        state, newest_attempt = rows[job_id]
+        return attempt < newest_attempt or (state.is_terminal and key not in published)
+
+    return {key for key, match in found.items() if is_orphan(key, match["job_id"], int(match["attempt"]))}
+
+
+def _job_states(connection: Connection, job_ids: list[str]) -> dict[str, tuple[State, int]]:
+    rows: dict[str, tuple[State, int]] = {}
+    for some in _slices(job_ids):
+        query = select(jobs.c.id, jobs.c.state, jobs.c.attempt).where(jobs.c.id.in_(some))
+        rows |= {row.id: (State(row.state), row.attempt) for row in connection.execute(query)}
+    return rows
+
+
+def _published(connection: Connection, keys: list[str]) -> set[str]:
+    published: set[str] = set()
+    for some in _slices(keys):
+        published |= set(connection.execute(select(files.c.key).where(files.c.key.in_(some))).scalars())
+    return published
+
+
+def _slices(items: list[str]) -> list[list[str]]:
+    return [items[start : start + _KEYS_AT_ONCE] for start in range(0, len(items), _KEYS_AT_ONCE)]

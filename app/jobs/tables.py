@@ -1,0 +1,159 @@
+"""The tables.  The row is the truth about a job; everything else in the service is a hint about it.
+
+Times are seconds since 1970 by the database's clock, as floats: one clock decides about leases, and
+"now + lease" reads the same in SQLite and PostgreSQL.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+Json = JSON().with_variant(JSONB(), "postgresql")
+
+
+class database_now(FunctionElement[float]):  # noqa: N801 - it reads as the SQL function it is
+    """Seconds since 1970 by the database's clock, when the statement began."""
+
+    type = Double()
+    inherit_cache = True
+
+
+@compiles(database_now, "sqlite")
+def _sqlite_now(element: database_now, compiler: SQLCompiler, **options: Any) -> str:
+    # unixepoch('subsec') needs SQLite 3.42, which Debian 12 does not have.
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(database_now, "postgresql")
+def _postgresql_now(element: database_now, compiler: SQLCompiler, **options: Any) -> str:
+    return "(extract(epoch from statement_timestamp())::double precision)"
+
+
+jobs = Table(
+    "jobs",
+    metadata,
+    # The order of arrival: oldest first when claiming, newest first when listing.
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("owner", Text, nullable=False),
+    Column("task", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("params", Json, nullable=False),
+    Column("warnings", Json, nullable=False),
+    Column("cost", Double, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("losses", Integer, nullable=False),
+    Column("solo", Boolean, nullable=False),
+    Column("infra_failures", Integer, nullable=False),
+    Column("worker", Text),
+    Column("lease_until", Double),
+    Column("not_before", Double, nullable=False),
+    Column("cancel_requested", Boolean, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("steps", Integer, nullable=False),
+    Column("error_code", Text),
+    Column("error_message", Text),
+    Column("timings", Json),
+    Column("model_revision", Text),
+    Column("created_at", Double, nullable=False),
+    Column("queued_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("finished_at", Double),
+    CheckConstraint(
+        "state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')", name="state_is_known"
+    ),
+    CheckConstraint("NOT (state = 'queued' AND cancel_requested)", name="queued_means_wanted"),
+    CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", name="running_means_leased"),
+    Index("ix_jobs_state_number", "state", "number"),
+    Index("ix_jobs_owner_number", "owner", "number"),
+    sqlite_autoincrement=True,
+)
+
+images = Table(
+    "images",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("job_id", String(32), ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False),
+    Column("index", Integer, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("format", String(16), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+    Column("key", Text, ForeignKey("files.key"), nullable=False),
+    Column("thumbnail_key", Text, ForeignKey("files.key"), nullable=False),
+    Column("model_revision", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    UniqueConstraint("job_id", "index"),
+    Index("ix_images_owner_number", "owner", "number"),
+    sqlite_autoincrement=True,
+)
+
+files = Table(
+    "files",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("job_id", String(32), ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("attempt", Integer, nullable=False),
+    CheckConstraint("kind IN ('image', 'thumbnail')", name="kind_is_known"),
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("revision", Text, nullable=False),
+    Column("entry", Json, nullable=False),
+    # When a worker that serves it last gave a sign of life.
+    Column("served_at", Double, nullable=False),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("facts", Json, nullable=False),
+    Column("seen_at", Double, nullable=False),
+)
+
+served_models = Table(
+    "served_models",
+    metadata,
+    Column("worker", Text, ForeignKey("workers.name", ondelete="CASCADE"), primary_key=True),
+    Column("model", Text, ForeignKey("models.name", ondelete="CASCADE"), primary_key=True),
+)
