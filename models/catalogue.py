@@ -1,0 +1,38 @@
+"""Finding models: the bundled ones by name, others by folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from models.checkpoints.diffusers import load_folder
+from models.errors import ModelError
+from models.pipeline import Pipeline
+
+BUNDLED = Path(__file__).parent / "bundled"
+
+
+def bundled_models() -> list[str]:
+    """The names of the models that ship with the library."""
+    return sorted(find_models(BUNDLED))
+
+
+def find_models(folder: Path) -> dict[str, Path]:
+    """Every model folder directly inside a folder, by name. A folder that does not exist holds none."""
+    return {path.parent.name: path.parent for path in sorted(folder.glob("*/model_index.json"))}
+
+
+def load_pipeline(
+    model: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+) -> Pipeline:
+    """A pipeline from a bundled name or a diffusers folder.
+
+    Raises: ModelError naming what there is, if there is no such model; CheckpointError if it cannot be loaded.
+    """
+    folder = Path(model)
+    if isinstance(model, str) and model in bundled_models():
+        folder = BUNDLED / model
+    if not folder.is_dir():
+        raise ModelError(f"no model {str(model)!r}: bundled are {bundled_models()}, or give a folder")
+    return load_folder(folder, device=torch.device(device), dtype=dtype)

@@ -1,0 +1,198 @@
+"""Folders in diffusers' layout: diffusers reads ours, what is wrong with one is said, and no code in them runs."""
+
+import json
+import os
+import pickle
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+from models import CheckpointError, ModelError, Pipeline, TextToImage, load_pipeline
+from models.checkpoints.diffusers import load_tokenizer, save_weights
+from models.checkpoints.diffusers_config import (
+    read_autoencoder,
+    read_schedule,
+    read_text_encoder,
+    read_unet,
+    write_unet,
+)
+from models.checkpoints.weights import load_weights, weight_files
+from tests.models.conftest import small_unet
+
+REQUEST = TextToImage(prompt="a fox in the snow", seed=42, num_steps=5, guidance_scale=3.0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, pipeline: Pipeline) -> Path:
+    """A folder as this library writes it."""
+    from models.checkpoints.diffusers import save_folder
+    from models.schedule import cosine_schedule
+
+    pipeline.schedule = cosine_schedule(prediction="v")
+    save_folder(pipeline, tmp_path / "small", dtype=torch.float32)
+    return tmp_path / "small"
+
+
+def edit(path: Path, **changes: object) -> None:
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | changes))
+
+
+def test_a_saved_folder_draws_the_same_picture(folder: Path, pipeline: Pipeline) -> None:
+    loaded = load_pipeline(folder)
+    assert np.array_equal(loaded.generate(REQUEST), pipeline.generate(REQUEST))
+    assert loaded.card.samplers == pipeline.card.samplers
+    assert loaded.card.revision != pipeline.card.revision
+
+
+def test_diffusers_loads_our_folder_and_draws_the_same_picture(folder: Path) -> None:
+    ours = load_pipeline(folder).generate(REQUEST)[0]
+    theirs = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
+    picture = theirs(
+        REQUEST.prompt,
+        height=32,
+        width=32,
+        num_inference_steps=5,
+        guidance_scale=3.0,
+        generator=torch.Generator().manual_seed(42),
+        output_type="np",
+    ).images[0]
+    assert np.abs(picture * 255 - ours).max() <= 1.0
+
+
+def test_weights_may_lie_in_shards_of_half_precision(folder: Path, pipeline: Pipeline) -> None:
+    save_weights(pipeline.unet, folder / "unet", "diffusion_pytorch_model", torch.float16, shard_bytes=100_000)
+    assert len(list((folder / "unet").glob("*.safetensors"))) > 1
+    loaded = load_pipeline(folder)
+    for name, weight in loaded.unet.state_dict().items():
+        torch.testing.assert_close(weight, pipeline.unet.state_dict()[name], rtol=1e-3, atol=1e-3)
+
+
+def test_a_text_encoder_with_the_old_prefix_is_read_too(folder: Path, pipeline: Pipeline) -> None:
+    path = folder / "text_encoder" / "model.safetensors"
+    old = {f"text_model.{name}": tensor for name, tensor in load_file(path).items()}
+    old["text_model.embeddings.position_ids"] = torch.arange(16)[None]
+    save_file(old, path)
+    assert np.array_equal(load_pipeline(folder).generate(REQUEST), pipeline.generate(REQUEST))
+
+
+def test_the_first_five_strangers_are_listed(tmp_path: Path) -> None:
+    network = torch.nn.Linear(2, 3)
+    tensors = {"weight": torch.zeros(3, 5)} | {f"stranger{number}": torch.zeros(1) for number in range(9)}
+    save_file(tensors, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError) as error:
+        load_weights(network, [tmp_path / "model.safetensors"])
+    message = str(error.value)
+    assert message.count(";") == 4
+    assert "and 6 more" in message  # nine strangers, a wrong shape and a missing bias, less five
+
+    save_file({"weight": torch.zeros(3, 5)}, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"weight is \(3, 5\), should be \(3, 2\); missing bias"):
+        load_weights(network, [tmp_path / "model.safetensors"])
+
+
+def test_a_pickle_is_refused_with_the_reason_and_never_opened(tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {tmp_path / 'exploded'}",)
+
+    (tmp_path / "model.bin").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(CheckpointError, match=r"model\.bin, a pickle, and loading a pickle runs"):
+        weight_files(tmp_path, "model")
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_an_index_cannot_name_files_outside_its_folder(tmp_path: Path) -> None:
+    index = {"weight_map": {"weight": "../../etc/passwd"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(CheckpointError, match="shards that lie beside it"):
+        weight_files(tmp_path, "model")
+
+
+def test_what_is_no_model_folder_says_so(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"no model_index\.json"):
+        load_pipeline(tmp_path)
+    with pytest.raises(ModelError, match="no model 'nothing'"):
+        load_pipeline("nothing")
+    with pytest.raises(CheckpointError, match="neither"):
+        load_tokenizer(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(CheckpointError, match="not a CLIP tokenizer"):
+        load_tokenizer(tmp_path)
+
+
+def test_a_folder_without_darkroom_json_still_has_a_card(folder: Path) -> None:
+    (folder / "darkroom.json").unlink()
+    card = load_pipeline(folder).card
+    assert (card.name, card.native_width, card.default_guidance_scale) == ("small", 32, 7.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [({"tasks": "x"}, "tasks must list strings"), ({"native_width": "x"}, "native_width"), ({"more": 1}, "more")],
+)
+def test_a_wrong_card_is_refused_by_entry(folder: Path, changes: dict[str, object], said: str) -> None:
+    edit(folder / "darkroom.json", **changes)
+    with pytest.raises(CheckpointError, match=said):
+        load_pipeline(folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "said"),
+    [
+        ("unet/config.json", {"act_fn": "gelu"}, "act_fn = 'gelu' is not supported"),
+        ("unet/config.json", {"block_out_channels": [32, True]}, "block_out_channels must list"),
+        ("unet/config.json", {"down_block_types": ["Evil", "DownBlock2D"]}, "down_block_types must list"),
+        ("unet/config.json", {"up_block_types": ["UpBlock2D"] * 2}, "mirror"),
+        ("unet/config.json", {"norm_num_groups": 7}, "norm_groups"),
+        ("vae/config.json", {"latent_channels": "4"}, "latent_channels must be int"),
+        ("text_encoder/config.json", {"model_type": "t5"}, "model_type"),
+        ("scheduler/scheduler_config.json", {"beta_schedule": "exp"}, "beta_schedule must be"),
+        ("scheduler/scheduler_config.json", {"prediction_type": "flow"}, "prediction_type must be"),
+        ("scheduler/scheduler_config.json", {"num_train_timesteps": 0}, "makes no schedule"),
+    ],
+)
+def test_a_config_that_cannot_be_built_names_the_key(
+    folder: Path, file: str, changes: dict[str, object], said: str
+) -> None:
+    edit(folder / file, **changes)
+    with pytest.raises(CheckpointError, match=said):
+        load_pipeline(folder)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(key=st.sampled_from(sorted(write_unet(small_unet(), sample_size=8))), value=JSON)
+def test_a_hostile_value_for_any_key_is_a_clean_error_or_a_config(key: str, value: object) -> None:
+    config = write_unet(small_unet(), sample_size=8) | {key: value}
+    for read in (read_unet, read_autoencoder, read_text_encoder, read_schedule):
+        with suppress(CheckpointError):  # any other exception fails the test
+            read(config)
+
+
+@settings(max_examples=300, deadline=None)
+@given(where=st.integers(0, 400), what=st.binary(min_size=1, max_size=8))
+def test_a_mutated_header_is_a_clean_error_or_loads(
+    tmp_path_factory: pytest.TempPathFactory, where: int, what: bytes
+) -> None:
+    path = tmp_path_factory.mktemp("weights") / "model.safetensors"
+    network = torch.nn.Linear(4, 4)
+    save_file(network.state_dict(), path)
+    content = bytearray(path.read_bytes())
+    content[where : where + len(what)] = what
+    path.write_bytes(bytes(content))
+    with suppress(CheckpointError):  # any other exception fails the test
+        load_weights(network, [path])

@@ -1,0 +1,56 @@
+"""Prompts of any length become text states, as `transformers` computes them."""
+
+import pytest
+import torch
+
+from models.config import TextEncoderConfig
+from models.networks.text_encoder import TextEncoder
+from models.training.tokenizer import train_tokenizer
+from tests.models.conftest import CAPTIONS
+
+LENGTH = 8
+
+
+@pytest.fixture
+def encoder() -> TextEncoder:
+    tokenizer = train_tokenizer(CAPTIONS, max_merges=100, context_length=LENGTH)
+    config = TextEncoderConfig(
+        vocab_size=len(tokenizer.get_vocab()), width=16, layers=2, heads=2, context_length=LENGTH
+    )
+    return TextEncoder(config, tokenizer).eval()
+
+
+@torch.no_grad()
+def test_one_chunk_is_what_the_transformer_says(encoder: TextEncoder) -> None:
+    padded = encoder.tokenizer(CAPTIONS[0], padding="max_length", max_length=LENGTH, return_tensors="pt")
+    expected = encoder.transformer(padded["input_ids"]).last_hidden_state
+    torch.testing.assert_close(encoder.encode([CAPTIONS[0]]), expected)
+
+
+@torch.no_grad()
+def test_a_long_prompt_goes_on_in_the_next_chunk_and_nothing_is_cut_off(encoder: TextEncoder) -> None:
+    words = "a fox in the snow " * 4  # 20 tokens: four chunks of six between their marks
+    tokens = encoder.tokenize([words, "a fox"])
+    assert tokens.shape == (2, 4, LENGTH)
+    kept = [id for chunk in tokens[0].tolist() for id in chunk if id not in (tokens[0, 0, 0], tokens[0, -1, -1])]
+    assert kept == encoder.tokenizer(words, add_special_tokens=False)["input_ids"]
+    states = encoder(tokens)
+    assert states.shape == (2, 4 * LENGTH, 16)
+    torch.testing.assert_close(states[1, :LENGTH], encoder.encode(["a fox"])[0])
+
+
+def test_an_empty_prompt_is_one_chunk_of_marks_and_padding(encoder: TextEncoder) -> None:
+    tokenizer = encoder.tokenizer
+    marks = [tokenizer.bos_token_id] + [tokenizer.eos_token_id] * (LENGTH - 1)
+    assert encoder.tokenize([""]).tolist() == [[marks]]
+
+
+def test_words_that_were_never_seen_are_spelled_and_come_back(encoder: TextEncoder) -> None:
+    ids = encoder.tokenizer("zebra 狐 ñ", add_special_tokens=False)["input_ids"]
+    assert encoder.tokenizer.unk_token_id not in ids
+    assert encoder.tokenizer.decode(ids) == "zebra 狐 ñ"
+
+
+def test_every_id_is_inside_the_embedding(encoder: TextEncoder) -> None:
+    vocabulary = encoder.tokenizer.get_vocab()
+    assert max(vocabulary.values()) < encoder.config.vocab_size
