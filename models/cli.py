@@ -1,0 +1,161 @@
+"""`darkroom-models`: train, export, draw and inspect models on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from PIL import Image
+
+from models.catalogue import load_pipeline
+from models.errors import ModelError
+from models.tasks import TextToImage
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, help="Train, export, draw and inspect diffusion models.")
+train_cli = typer.Typer(no_args_is_help=True, help="Train one stage; an interrupted run resumes exactly.")
+cli.add_typer(train_cli, name="train")
+
+ConfigFile = Annotated[Path, typer.Argument(help="The run's TOML file.", exists=True, dir_okay=False)]
+RunFolder = Annotated[Path, typer.Option("--run", help="Where checkpoint, losses and sample grids go.")]
+StartFolder = Annotated[Path | None, typer.Option("--from", help="Another run of this stage to start from.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads; default: all.")]
+
+
+@train_cli.command("autoencoder")
+def train_autoencoder(
+    config: ConfigFile,
+    run: RunFolder,
+    start: StartFolder = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+) -> None:
+    """Stage 1: pixels to latents and back. Ends by writing RUN/vae."""
+    from models.training import recipes
+
+    _use_threads(threads)
+    psnr = recipes.train_autoencoder(config, run, start=start, device=torch.device(device), report=typer.echo)
+    typer.echo(f"held-out scenes: {psnr:.2f} dB; wrote {run / 'vae'}")
+
+
+@train_cli.command("diffusion")
+def train_diffusion(
+    config: ConfigFile,
+    run: RunFolder,
+    autoencoder: Annotated[Path, typer.Option(help="A vae folder: RUN/vae of stage 1.", exists=True, file_okay=False)],
+    name: Annotated[str, typer.Option(help="What the model will be called.")] = "storybook",
+    start: StartFolder = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+) -> None:
+    """Stage 2: the UNet and the text encoder. Ends by writing RUN/NAME, a diffusers folder."""
+    from models.training import recipes
+
+    _use_threads(threads)
+    recipes.train_diffusion(
+        config, run, autoencoder, name=name, start=start, device=torch.device(device), report=typer.echo
+    )
+    typer.echo(f"wrote {run / name}")
+
+
+@cli.command()
+def render(
+    out: Annotated[Path, typer.Argument(help="The contact sheet to write (.png).")],
+    scenes: Annotated[str, typer.Option(help="A stage of the curriculum: a, b or c.")] = "a",
+    count: Annotated[int, typer.Option(min=1, max=4096)] = 48,
+    size: Annotated[int, typer.Option(min=16, max=1024, help="Pixels of a side.")] = 128,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Draw training scenes with their captions on a contact sheet."""
+    from models.training.contact_sheet import contact_sheet
+    from models.training.pictures import sample
+    from models.training.stages import STAGES
+
+    if scenes not in STAGES:
+        raise typer.BadParameter(f"scenes must be one of {sorted(STAGES)}, got {scenes!r}")
+    samples = [sample(seed + index, STAGES[scenes], size, "train") for index in range(count)]
+    contact_sheet([one.picture for one in samples], columns=8, captions=[one.caption for one in samples]).save(out)
+    typer.echo(f"wrote {out}")
+
+
+@cli.command()
+def draw(
+    prompt: str,
+    out: Annotated[Path, typer.Option(help="The picture to write.")] = Path("picture.png"),
+    model: Annotated[str, typer.Option(help="A bundled name or a folder.")] = "storybook",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    steps: Annotated[int | None, typer.Option(min=1)] = None,
+    guidance_scale: Annotated[float | None, typer.Option(min=0.0, max=50.0)] = None,
+    device: Device = "cpu",
+) -> None:
+    """Draw one picture of a prompt."""
+    try:
+        pipeline = load_pipeline(model, device=device)
+        request = TextToImage(prompt=prompt, seed=seed, num_steps=steps, guidance_scale=guidance_scale)
+        picture = pipeline.generate(request)[0]
+    except ModelError as error:
+        raise typer.BadParameter(str(error)) from error
+    Image.fromarray(picture).save(out)
+    typer.echo(f"wrote {out}")
+
+
+@cli.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A bundled name or a folder.")] = "storybook",
+    scenes: Annotated[str, typer.Option(help="The stage of the curriculum that it was trained on.")] = "a",
+    count: Annotated[int, typer.Option(min=1, help="Captions of each kind.")] = 200,
+    device: Device = "cpu",
+) -> None:
+    """Judge whether a storybook model draws what its prompts say; prints a Markdown table."""
+    from models.evaluation.report import prompt_following, table
+    from models.training.stages import STAGES
+
+    try:
+        pipeline = load_pipeline(model, device=device)
+        verdicts = prompt_following(
+            pipeline, STAGES[scenes], count=count, report=lambda line: typer.echo(line, err=True)
+        )
+    except (ModelError, KeyError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+    typer.echo(table(verdicts))
+
+
+@cli.command()
+def inspect(model: Annotated[str, typer.Argument(help="A bundled name or a folder.")]) -> None:
+    """Tell what a model is: its tasks, sizes, networks and schedule."""
+    try:
+        pipeline = load_pipeline(model)
+    except ModelError as error:
+        raise typer.BadParameter(str(error)) from error
+    card, unet, vae = pipeline.card, pipeline.unet.config, pipeline.autoencoder.config
+    typer.echo(f"{card.name} ({card.revision}), {card.parameters / 1e6:.1f} M parameters, licence {card.licence}")
+    typer.echo(f"tasks         {', '.join(card.tasks)}")
+    typer.echo(f"native size   {card.native_width} x {card.native_height} px, sides {card.min_side}..{card.max_side}")
+    typer.echo(f"unet          {unet.in_channels} -> {unet.out_channels} channels, levels {unet.channels}")
+    typer.echo(f"autoencoder   f = {vae.factor}, {vae.latent_channels} latent channels, levels {vae.channels}")
+    typer.echo(f"text          {pipeline.text_encoder.config}")
+    typer.echo(f"schedule      T = {pipeline.schedule.num_timesteps}, predicts {pipeline.schedule.prediction}")
+    typer.echo(f"samplers      {', '.join(card.samplers)}")
+    for kind, words in card.vocabulary.items():
+        typer.echo(f"{kind:<13} {', '.join(words)}")
+
+
+def main() -> None:
+    """The console script."""
+    cli()
+
+
+def _tell(line: str) -> None:
+    """Progress goes to stderr, so that stdout holds nothing but the result."""
+    typer.echo(line, err=True)
+
+
+def _use_threads(threads: int | None) -> None:
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+if __name__ == "__main__":
+    main()

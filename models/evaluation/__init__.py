@@ -1,0 +1,1 @@
+"""Judging a model: does it draw what the prompt says?"""

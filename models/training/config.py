@@ -1,0 +1,105 @@
+"""What a training run is: two frozen dataclasses, read from a TOML file that is checked key by key."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from models.config import PRESETS
+from models.training.stages import STAGES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig:
+    """What both stages need. Every random number of a step follows from `seed` and the step's number."""
+
+    preset: str
+    scenes: str  # a stage of the curriculum: which scenes are drawn
+    num_steps: int
+    batch_size: int
+    learning_rate: float
+    seed: int = 0
+    warmup_steps: int = 200
+    weight_decay: float = 0.01
+    adam_beta2: float = 0.99
+    clip_norm: float = 1.0
+    ema_decay: float = 0.9985
+    bfloat16: bool = True  # autocast of the networks; weights, losses and moments stay float32
+    checkpoint_every: int = 250
+    grid_every: int = 500
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise ValueError(f"preset must be one of {sorted(PRESETS)}, got {self.preset!r}")
+        if self.scenes not in STAGES:
+            raise ValueError(f"scenes must be one of {sorted(STAGES)}, got {self.scenes!r}")
+        for name in ("num_steps", "batch_size", "checkpoint_every", "grid_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0.0 <= self.ema_decay < 1.0:
+            raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AutoencoderTraining(TrainingConfig):
+    """Stage 1: pixels to latents and back (Rombach et al. 2022, appendix G, without its adversary)."""
+
+    gradient_weight: float = 1.0
+    kl_weight: float = 1e-5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffusionTraining(TrainingConfig):
+    """Stage 2: the UNet and the text encoder, jointly, on the latents of stage 1."""
+
+    caption_dropout: float = 0.12
+    pool_size: int = 0  # scenes encoded once and drawn from again and again; 0: every step has new scenes
+    full_mask_share: float = 0.75  # of the rows: text_to_image; the others are inpaint
+    box_weight: float = 2.0  # how much more a latent cell inside an object's box counts
+    snr_ceiling: float = 5.0
+    corpus_size: int = 20_000  # captions that the tokenizer learns from
+    max_merges: int = 400
+    grid_guidance_scale: float = 4.0
+    grid_steps: int = 25
+
+    def __post_init__(self) -> None:
+        TrainingConfig.__post_init__(self)
+        for name in ("caption_dropout", "full_mask_share"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+
+
+Config = TypeVar("Config", bound=TrainingConfig)
+
+
+def read_config(path: Path, kind: type[Config]) -> Config:
+    """The config in a TOML file.
+
+    Raises: ValueError naming every key that is unknown, missing or of another type than it should be.
+    """
+    given = tomllib.loads(path.read_text(encoding="utf-8"))
+    problems = _problems(given, kind)
+    if problems:
+        raise ValueError(f"{path}: " + "; ".join(problems))
+    return kind(**given)
+
+
+def _problems(given: dict[str, Any], kind: type[Config]) -> list[str]:
+    types = get_type_hints(kind)
+    known = {field.name: field for field in fields(kind)}
+    problems = [f"unknown key {name!r}, known are {sorted(known)}" for name in given if name not in known]
+    problems += [
+        f"missing key {name!r}" for name, field in known.items() if field.default is MISSING and name not in given
+    ]
+    for name in known.keys() & given.keys():
+        wanted, value = types[name], given[name]
+        fits = (
+            isinstance(value, (int, float)) and not isinstance(value, bool)
+            if wanted is float
+            else type(value) is wanted
+        )
+        if not fits:
+            problems.append(f"{name} must be {wanted.__name__}, got {value!r}")
+    return problems

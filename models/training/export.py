@@ -1,0 +1,72 @@
+"""From trained networks to a pipeline, and to the diffusers folder that ships."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from models.card import ModelCard
+from models.checkpoints.diffusers import save_folder
+from models.config import Preset
+from models.networks.autoencoder import Autoencoder
+from models.networks.text_encoder import TextEncoder
+from models.networks.unet import UNet
+from models.pipeline import Pipeline
+from models.preview import fit_latent_to_rgb
+from models.sampling import SamplerOptions
+from models.schedule import Schedule
+from models.training.batches import draw_batch
+from models.training.domain import Stage
+from models.training.vocabulary import examples, vocabulary
+
+# The cosine schedule ends near zero signal, where leading steps at 25 of 1000 would never look.
+SPACING = "trailing"
+# Karras' levels make no sense on it either, and the samplers that need a finite last sigma are not offered.
+SAMPLERS = ("ddim", "ddpm")
+
+
+def assemble(
+    unet: UNet,
+    autoencoder: Autoencoder,
+    text_encoder: TextEncoder,
+    schedule: Schedule,
+    stage: Stage,
+    name: str,
+    preset: Preset,
+) -> Pipeline:
+    """A pipeline of networks that were just trained on a stage of the curriculum."""
+    return Pipeline(
+        unet=unet.eval(),
+        autoencoder=autoencoder.eval(),
+        text_encoder=text_encoder.eval(),
+        schedule=schedule,
+        # trailing has no use for an offset, and diffusers warns of any other than 1
+        sampler_options=SamplerOptions(spacing=SPACING, steps_offset=1),
+        card=ModelCard(
+            name=name,
+            revision="unsaved",
+            tasks=("text_to_image",),
+            native_width=preset.native_size,
+            native_height=preset.native_size,
+            min_side=preset.native_size,
+            max_side=2 * preset.native_size,
+            multiple=autoencoder.config.factor * 2 ** (len(unet.config.channels) - 1),
+            samplers=SAMPLERS,
+            default_steps=25,
+            default_guidance_scale=4.0,
+            default_sampler="ddim",
+            parameters=sum(part.numel() for net in (unet, autoencoder, text_encoder) for part in net.parameters()),
+            licence="MIT",
+            vocabulary=vocabulary(stage),
+            examples=examples(stage),
+        ),
+    )
+
+
+@torch.no_grad()
+def export(pipeline: Pipeline, stage: Stage, folder: Path, *, size: int) -> None:
+    """Writes the pipeline as a diffusers folder in float16, with a preview map fitted on scenes of its stage."""
+    images = draw_batch(stage, size, 0, 64).images.to(pipeline.device)
+    pipeline.latent_to_rgb = fit_latent_to_rgb(pipeline.autoencoder, pipeline.autoencoder.encode(images))
+    save_folder(pipeline, folder, dtype=torch.float16)

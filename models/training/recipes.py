@@ -1,0 +1,73 @@
+"""The two stages from config file to folder: what `darkroom-models train` runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from models.checkpoints.diffusers import load_autoencoder, save_autoencoder
+from models.training.autoencoder import AutoencoderObjective, measure_psnr, whiten_latents
+from models.training.batches import draw_batch
+from models.training.checkpoint import load_ema
+from models.training.config import AutoencoderTraining, DiffusionTraining, read_config
+from models.training.diffusion import DiffusionObjective, TextAndUNet
+from models.training.export import assemble, export
+from models.training.loop import Report, train
+
+SCENES_FOR_STATISTICS = 64
+
+
+def train_autoencoder(
+    config_file: Path, run: Path, *, start: Path | None, device: torch.device, report: Report
+) -> float:
+    """Stage 1 into RUN/vae, its latents whitened. Returns the PSNR on held-out scenes in dB.
+
+    Raises: ValueError for a config that is wrong; FileNotFoundError if `start` has no checkpoint.
+    """
+    config = read_config(config_file, AutoencoderTraining)
+    objective = AutoencoderObjective(config, device)
+    _start_from(objective.network, start)
+    best = train(objective, config, run, device=device, report=report).shadow
+    size = objective.preset.native_size
+    whiten_latents(best, draw_batch(objective.stage, size, 0, SCENES_FOR_STATISTICS).images.to(device))
+    save_autoencoder(best, run / "vae", size=size, dtype=torch.float32)
+    held_out = draw_batch(objective.stage, size, 0, SCENES_FOR_STATISTICS, split="held_out").images.to(device)
+    return measure_psnr(best, held_out)
+
+
+def train_diffusion(
+    config_file: Path,
+    run: Path,
+    autoencoder: Path,
+    *,
+    name: str,
+    start: Path | None,
+    device: torch.device,
+    report: Report,
+) -> None:
+    """Stage 2 into RUN/NAME, a diffusers folder in float16.
+
+    Raises: ValueError for a config that is wrong; FileNotFoundError if `start` has no checkpoint;
+    CheckpointError if `autoencoder` is no vae folder.
+    """
+    config = read_config(config_file, DiffusionTraining)
+    objective = DiffusionObjective(config, load_autoencoder(autoencoder, device=device, dtype=torch.float32), device)
+    _start_from(objective.network, start)
+    best: TextAndUNet = train(objective, config, run, device=device, report=report).shadow
+    pipeline = assemble(
+        best.unet,
+        objective.autoencoder,
+        best.text_encoder,
+        objective.schedule,
+        objective.stage,
+        name,
+        objective.preset,
+    )
+    export(pipeline, objective.stage, run / name, size=objective.preset.native_size)
+
+
+def _start_from(network: nn.Module, start: Path | None) -> None:
+    if start is not None:
+        network.load_state_dict(load_ema(start))
