@@ -11,7 +11,6 @@ from models.training.captions import plural_of, with_article
 from models.training.domain import Backdrop, Item, Scene
 from models.training.scenes import draw_scene
 from models.training.stages import STAGES
-from models.training.vocabulary import caption_corpus, examples, vocabulary
 
 NUM_SCENES = 1500
 STAGE_NAMES = tuple(STAGES)
@@ -170,14 +169,9 @@ def test_both_the_bare_and_the_complete_caption_are_known():
 
 @pytest.mark.parametrize("name", STAGE_NAMES)
 def test_captions_are_tidy_lower_case_english(name: str):
-    for caption in caption_corpus(STAGES[name], NUM_SCENES):
+    for caption in (scene.caption for scene in drawn(name)):
         assert re.fullmatch(r"[a-z]+(,? [a-z]+)*", caption), caption
         assert not re.search(r"\ba [aeio]|\ban [^aeiou]|\bthere is (two|three)|\bthere are (a|an|one)\b", caption)
-
-
-def test_the_corpus_is_what_training_will_see():
-    corpus = caption_corpus(STAGES["b"], 50)
-    assert corpus == [draw_scene(seed, STAGES["b"], "train").caption for seed in range(50)]
 
 
 @pytest.mark.parametrize(
@@ -200,21 +194,3 @@ def test_articles_follow_the_sound(noun: str, spoken: str):
 )
 def test_plurals_follow_the_rules(noun: str, plural: str):
     assert plural_of(noun) == plural
-
-
-def test_the_vocabulary_names_what_a_stage_knows_and_nothing_else():
-    known = {name: vocabulary(stage) for name, stage in STAGES.items()}
-    assert known["a"]["objects"] == tuple(thing.name for thing in STAGES["a"].things)
-    assert known["a"]["backgrounds"] == tuple(backdrop.name for backdrop in STAGES["a"].backdrops)
-    assert set(known["a"]) == {"objects", "backgrounds", "sizes", "positions"}
-    assert set(known["b"]) == set(known["a"]) | {"counts"}
-    assert set(known["c"]) == set(known["b"]) | {"shapes", "colours", "relations"}
-    assert known["b"]["counts"] == ("one", "two", "three")
-    assert all(words for kinds in known.values() for words in kinds.values())
-
-
-@pytest.mark.parametrize("name", STAGE_NAMES)
-def test_examples_are_captions_of_different_things(name: str):
-    prompts = examples(STAGES[name])
-    assert len(prompts) == 8
-    assert len({tuple(target for _, target in mentions(prompt, name)) for prompt in prompts}) == 8
