@@ -1,0 +1,98 @@
+"""A pipeline that costs nothing, with the interface of the real one; what it does wrong is said in the prompt.
+
+    "nan"      the picture is lost to NaN          "oom"     the device has too little memory
+    "bug"      the first step raises               "hang"    the second step never returns
+    "wait"     no step ends before `gate` is set
+
+It imports no torch, so that a worker process with it starts in a moment.
+"""
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from app.jobs.catalogue import CatalogueEntry
+from models import NonFinite, TextToImage
+
+CELL = 8
+
+
+@dataclass
+class FakeRow:
+    """One image on its way. Its latent is a picture already, with one pixel a cell."""
+
+    index: int
+    seed: int
+    num_steps: int
+    request: TextToImage
+    step: int = 0
+    x0: np.ndarray | None = None
+
+    @property
+    def is_done(self) -> bool:
+        return self.step >= self.num_steps
+
+
+@dataclass
+class FakePipeline:
+    """Develops noise that depends on nothing but the seed, in steps of `step_s` seconds."""
+
+    step_s: float = 0.0
+    gate: threading.Event = field(default_factory=threading.Event)
+    stepped: list[list[tuple[int, int]]] = field(default_factory=list)
+    threads: set[str] = field(default_factory=set)
+
+    def begin(self, request: TextToImage) -> list[FakeRow]:
+        self.threads.add(threading.current_thread().name)
+        return [
+            FakeRow(index, (request.seed + index) % 2**32, request.num_steps, request)
+            for index in range(request.num_images)
+        ]
+
+    def step(self, rows: Sequence[FakeRow]) -> None:
+        self.threads.add(threading.current_thread().name)
+        request = rows[0].request
+        if "bug" in request.prompt:
+            raise RuntimeError("the fake pipeline has a bug")
+        if "oom" in request.prompt:
+            raise MemoryError("the fake device is full")
+        if "hang" in request.prompt and rows[0].step == 1:
+            threading.Event().wait()
+        if "wait" in request.prompt:
+            self.gate.wait()
+        time.sleep(self.step_s)
+        for row in rows:
+            row.step += 1
+            row.x0 = self._pixels(row, request.width // CELL, request.height // CELL)
+        self.stepped.append([(row.index, row.step) for row in rows])
+
+    def finish(self, row: FakeRow) -> np.ndarray:
+        if "nan" in row.request.prompt:
+            raise NonFinite(row.index, row.step)
+        return self._pixels(row, row.request.width, row.request.height)
+
+    def preview(self, x0: np.ndarray) -> np.ndarray:
+        return x0
+
+    def _pixels(self, row: FakeRow, width: int, height: int) -> np.ndarray:
+        return np.random.default_rng(row.seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+class FakeStudio:
+    """Serves one fake pipeline under the name of a catalogue entry."""
+
+    def __init__(self, entry: CatalogueEntry, pipeline: FakePipeline, max_rows: int = 1) -> None:
+        self.entries = [entry]
+        self.facts = {"device": "fake"}
+        self.max_rows = max_rows
+        self.fake = pipeline
+
+    def pipeline(self, name: str) -> FakePipeline:
+        assert name == self.entries[0].name
+        return self.fake
+
+    def is_out_of_memory(self, error: Exception) -> bool:
+        return isinstance(error, MemoryError)

@@ -1,0 +1,140 @@
+"""Everything that happens to a claimed job, and the threads that do it. How claims are come by is the consumer's business."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol
+
+import structlog
+
+from app.jobs import queue
+from app.jobs.catalogue import CatalogueEntry
+from app.jobs.failures import Reason, StoreUnavailable
+from app.jobs.orphans import remove_orphans
+from app.jobs.settings import Settings
+from app.jobs.storage import Storage
+from app.jobs.store import Claim, State, Store
+from worker.developing import Development, num_steps
+from worker.engine import Engine
+from worker.leases import Heart, Leases
+from worker.publishing import Publisher
+from worker.reporting import Reporter, announce
+from worker.threads import Ticker
+from worker.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from models import Pipeline
+
+log = structlog.get_logger()
+
+# One job on the engine, and some whose files are being written meanwhile.
+MAX_LEASES = 3
+WATCH_S = 1.0
+TIDY_S = 600.0
+LEAVE_S = 2.0
+
+
+class Studio(Protocol):
+    """The warm pipelines, as the crew needs them."""
+
+    entries: Sequence[CatalogueEntry]
+    facts: Mapping[str, Any]
+    max_rows: int
+
+    def pipeline(self, name: str) -> Pipeline:
+        """The pipeline of this name."""
+
+    def is_out_of_memory(self, error: Exception) -> bool:
+        """Whether the device had too little memory."""
+
+
+class Crew:
+    """Develops and publishes claimed jobs, keeps their leases, sweeps, and tells whoever watches."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        store: Store,
+        storage: Storage,
+        studio: Studio,
+        on_change: Callable[[], None],
+    ) -> None:
+        """Work for the worker `name`; `on_change` is called, on any thread, when there may be room for more."""
+        self._store = store
+        self._studio = studio
+        self._entries = {entry.name: entry for entry in studio.entries}
+        self._connection = queue.connect(settings.resolved_redis_url)
+        self._leases = Leases(on_release=on_change)
+        self._reporter = Reporter(self._connection)
+        self._publisher = Publisher(store, storage, self._leases, self._reporter)
+        self._engine = Engine(studio.max_rows, on_room=on_change)
+        heart = Heart(store, name, self._leases, studio.entries, studio.facts)
+        watchdog = Watchdog(self._engine, look_s=WATCH_S)
+        self._beats = Ticker("beat", settings.beat_s, heart.beat)
+        sweeps = Ticker("sweep", settings.sweep_s, self._sweep)
+        looks = Ticker("watchdog", WATCH_S, watchdog.look)
+        tidying = Ticker("tidy", TIDY_S, lambda: remove_orphans(store, storage))
+        # Started in this order and stopped in the other: who is told stops after who tells.
+        self._parts = (self._reporter, self._publisher, self._engine, self._beats, sweeps, looks, tidying)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a job that is claimed now would begin now."""
+        return not self._engine.is_busy and len(self._leases) < MAX_LEASES
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether every job that was taken is settled."""
+        return len(self._leases) == 0
+
+    @property
+    def remaining_s(self) -> float:
+        """A lower bound of how long the jobs in hand will take: their steps to go, at the speed of the last one."""
+        return sum(lease.steps - lease.step for lease in self._leases.held()) * self._engine.row_step_s
+
+    def start(self) -> None:
+        """Start every thread."""
+        for part in self._parts:
+            part.start()
+
+    def take(self, claim: Claim) -> None:
+        """Do this job; all that follows happens on other threads."""
+        entry = self._entries[claim.params.model]
+        lease = self._leases.take(claim, num_steps(claim.params))
+        self._reporter.state(lease, State.RUNNING)
+        publication = self._publisher.open(lease, entry.revision, entry.fingerprint)
+        pipeline = self._studio.pipeline(entry.name)
+        self._engine.submit(Development(lease, pipeline, publication, self._reporter, self._studio.is_out_of_memory))
+
+    def look_at(self, job_id: str) -> None:
+        """Somebody says that the job is cancelled. Whether that is so, the row knows: ask it now."""
+        if self._leases.holds(job_id):
+            self._beats.wake()
+
+    def give_back(self) -> None:
+        """Return every job in hand to the queue, whatever has become of it so far."""
+        for lease in self._leases.held():
+            lease.end(Reason.SHUTDOWN)
+            # Not by way of the engine: a step may last longer than we have.
+            with suppress(StoreUnavailable):
+                if self._store.give_back(lease.claim, Reason.SHUTDOWN):
+                    log.info("job.given_back", job_id=lease.claim.job_id, attempt=lease.claim.attempt)
+
+    def stop(self) -> bool:
+        """Stop every thread. False if one is stuck, and only the end of the process can end it."""
+        deadline = time.monotonic() + LEAVE_S
+        have_ended = [part.stop(max(0.0, deadline - time.monotonic())) for part in reversed(self._parts)]
+        return all(have_ended)
+
+    def _sweep(self) -> None:
+        swept = self._store.sweep()
+        changes = {State.QUEUED: swept.requeued, State.FAILED: swept.failed, State.CANCELLED: swept.cancelled}
+        for state, job_ids in changes.items():
+            for job_id in job_ids:
+                log.warning("job.swept", job_id=job_id, state=state)
+                announce(self._connection, job_id, state)
+        if swept.ring:
+            queue.ring_if_silent(self._connection)

@@ -1,0 +1,120 @@
+"""A job's words -> a pipeline's words, and one job on its way through the engine. The only place that knows both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import structlog
+
+from app.jobs.failures import ErrorCode, Reason
+from app.jobs.spec import TextToImageParams
+from app.jobs.store import Failed
+from models import ModelError, NonFinite, TextToImage
+from worker.engine import Seconds
+from worker.leases import Lease
+from worker.publishing import Publication
+from worker.reporting import Reporter
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from models import Pipeline, Row
+
+log = structlog.get_logger()
+
+
+def text_to_image(params: TextToImageParams) -> TextToImage:
+    """What the pipeline is asked for a picture from words."""
+    return TextToImage(
+        prompt=params.prompt,
+        negative_prompt=params.negative_prompt,
+        width=params.width,
+        height=params.height,
+        seed=params.seed,
+        num_steps=params.steps,
+        guidance_scale=params.guidance_scale,
+        sampler=params.sampler,
+        eta=params.eta,
+        num_images=params.num_images,
+    )
+
+
+INTERNAL = Failed(ErrorCode.INTERNAL, ErrorCode.INTERNAL.message)
+
+REQUESTS = {"text_to_image": text_to_image}
+"""One function a task."""
+
+
+def num_steps(params: TextToImageParams) -> int:
+    """The denoising steps of all images of a job together: what its progress is counted in."""
+    return params.steps * params.num_images
+
+
+def verdict(error: Exception, is_out_of_memory: Callable[[Exception], bool]) -> Failed | Reason:
+    """What an error of the pipeline means for its job: it has failed, or it may go better another time."""
+    if isinstance(error, NonFinite):
+        return Failed(ErrorCode.NON_FINITE, ErrorCode.NON_FINITE.message)
+    if is_out_of_memory(error):
+        return Reason.OUT_OF_MEMORY
+    if isinstance(error, ModelError):
+        return Failed(ErrorCode.BAD_PARAMS, f"{ErrorCode.BAD_PARAMS.message} {error}")
+    return INTERNAL
+
+
+class Development:
+    """One claimed job as the engine sees it: it answers and passes on, and never blocks."""
+
+    def __init__(
+        self,
+        lease: Lease,
+        pipeline: Pipeline,
+        publication: Publication,
+        reporter: Reporter,
+        is_out_of_memory: Callable[[Exception], bool],
+    ) -> None:
+        """Develop the job of `lease` on `pipeline`."""
+        self.pipeline = pipeline
+        self.request = REQUESTS[lease.claim.params.task](lease.claim.params)
+        self._lease = lease
+        self._publication = publication
+        self._reporter = reporter
+        self._is_out_of_memory = is_out_of_memory
+
+    def is_wanted(self) -> bool:
+        """Whether the job is still this worker's to do."""
+        return self._lease.is_held
+
+    def stepped(self, rows: Sequence[Row], batch: Sequence[Row]) -> None:
+        """Count the steps, and show the last row of the batch as it looks now."""
+        self._lease.step = sum(row.step for row in rows)
+        shown = batch[-1]
+        self._reporter.progress(self._lease, shown.index, self.pipeline, shown.x0)
+
+    def developed(self, row: Row, pixels: np.ndarray) -> None:
+        """Have one image written while the next one is developed."""
+        self._publication.add(row.index, row.seed, pixels)
+
+    def completed(self, seconds: Seconds) -> None:
+        """Have the job published."""
+        self._publication.publish(seconds)
+
+    def dropped(self) -> None:
+        """Have the row told why nothing comes."""
+        self._publication.abandon()
+
+    def failed(self, error: Exception) -> None:
+        """Have the row told what went wrong."""
+        meaning = verdict(error, self._is_out_of_memory)
+        is_surprise = meaning == INTERNAL
+        log.error(
+            "job.error",
+            job_id=self._lease.claim.job_id,
+            error=repr(error),
+            exc_info=error if is_surprise else None,
+        )
+        if isinstance(meaning, Reason):
+            self._lease.end(meaning)
+            self._publication.abandon()
+        else:
+            self._publication.fail(meaning)

@@ -1,0 +1,187 @@
+"""The loaded pipelines, warm: which device, which dtype, how many threads, and what the catalogue is told of them."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
+import torch
+
+from app.jobs.catalogue import CatalogueEntry, ModelDefaults
+from app.jobs.settings import Settings
+from models import ModelError, Pipeline, TextToImage, bundled_models, find_models, load_pipeline
+
+log = structlog.get_logger()
+
+# A CPU gains nothing from a second image in a step, and answers a cancel and shows progress later for it.
+MAX_ROWS = {"cpu": 1, "mps": 1, "cuda": 8}
+
+
+class NothingToServe(Exception):
+    """No model could be loaded, or not the default one; the text says what was looked for and where."""
+
+
+class NoSuchDevice(Exception):
+    """The device that was asked for is not in this machine; the text says what is."""
+
+
+class Studio:
+    """Warm pipelines by name. Loading happens in `open`, before anybody is told that they are here."""
+
+    def __init__(self, pipelines: Mapping[str, Pipeline], device: torch.device, dtype: torch.dtype) -> None:
+        """Serve `pipelines`, which live on `device` and compute in `dtype`."""
+        self._pipelines = dict(pipelines)
+        fingerprint = fingerprint_of(device, dtype)
+        self.entries: Sequence[CatalogueEntry] = [
+            catalogue_entry(pipeline, fingerprint) for pipeline in pipelines.values()
+        ]
+        self.max_rows = MAX_ROWS.get(device.type, 1)
+        self.facts: Mapping[str, Any] = {
+            "pid": os.getpid(),
+            "host": platform.node(),
+            "device": str(device),
+            "dtype": str(dtype).removeprefix("torch."),
+            "threads": torch.get_num_threads(),
+            "fingerprint": fingerprint,
+        }
+
+    @classmethod
+    def open(cls, settings: Settings) -> Studio:
+        """Load and warm the bundled models and those of `models_dir`.
+
+        A model that cannot be loaded is left out, and said; the default model must be there.
+        Raises: NothingToServe; NoSuchDevice.
+        """
+        torch.set_num_threads(available_cpus() if settings.threads is None else settings.threads)
+        device = choose_device(settings.device)
+        dtype = choose_dtype(settings.dtype, device)
+        pipelines: dict[str, Pipeline] = {}
+        for source in find_sources(settings.models_dir):
+            try:
+                pipeline = _load_warm(source, device, dtype)
+            except (ModelError, OSError) as error:
+                log.error("model.refused", source=str(source), error=str(error))
+            else:
+                # By the name it gives itself, which is the one that jobs know it by.
+                pipelines[pipeline.card.name] = pipeline
+        if settings.default_model not in pipelines:
+            raise NothingToServe(
+                f"the default model must be one that can be loaded ({', '.join(pipelines) or 'there is none'}), "
+                f"got {settings.default_model!r}"
+            )
+        return cls(pipelines, device, dtype)
+
+    def pipeline(self, name: str) -> Pipeline:
+        """The warm pipeline of this name. Raises: KeyError."""
+        return self._pipelines[name]
+
+    def is_out_of_memory(self, error: Exception) -> bool:
+        """Whether the device had too little memory."""
+        # The CPU's allocator has no error class of its own, only a sentence.
+        is_cpu_allocator = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+        return is_cpu_allocator or isinstance(error, (torch.OutOfMemoryError, MemoryError))
+
+
+def available_cpus() -> int:
+    """The CPUs that this process may use, which in a container are fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device of this name; auto is CUDA if there is one, else the CPU. Raises: NoSuchDevice."""
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(wanted)
+    count = {"cuda": torch.cuda.device_count, "mps": torch.mps.device_count}.get(device.type, lambda: 1)()
+    if (device.index or 0) >= count:
+        raise NoSuchDevice(f"device must be one of this machine, which has {count} of kind {device.type}, got {wanted!r}")
+    return device
+
+
+def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
+    """The dtype of this name; auto is float32 on a CPU, else bfloat16 where the device has it, else float16."""
+    named = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+    if wanted != "auto":
+        return named[wanted]
+    if device.type != "cuda":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
+def find_sources(models_dir: Path | None) -> list[str | Path]:
+    """What to load: the bundled models by name, then the model folders in `models_dir`, which may replace them.
+
+    Raises: NothingToServe if `models_dir` is given and is no folder.
+    """
+    if models_dir is None:
+        return [*bundled_models()]
+    if not models_dir.is_dir():
+        raise NothingToServe(f"the models folder must be a folder that exists, got {str(models_dir)!r}")
+    return [*bundled_models(), *find_models(models_dir).values()]
+
+
+def catalogue_entry(pipeline: Pipeline, fingerprint: str) -> CatalogueEntry:
+    """What the catalogue is told of a loaded model."""
+    card = pipeline.card
+    return CatalogueEntry(
+        name=card.name,
+        revision=card.revision,
+        tasks=list(card.tasks),
+        native_width=card.native_width,
+        native_height=card.native_height,
+        min_side=card.min_side,
+        max_side=card.max_side,
+        multiple=card.multiple,
+        samplers=list(card.samplers),
+        defaults=ModelDefaults(
+            steps=card.default_steps, guidance_scale=card.default_guidance_scale, sampler=card.default_sampler
+        ),
+        parameters=card.parameters,
+        licence=card.licence,
+        vocabulary={kind: list(words) for kind, words in card.vocabulary.items()} or None,
+        examples=list(card.examples),
+        fingerprint=fingerprint,
+    )
+
+
+def fingerprint_of(device: torch.device, dtype: torch.dtype) -> str:
+    """What the bytes of a picture depend on besides its recipe: device model, threads, torch build, dtype."""
+    chip = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{_cpu_name()} x{torch.get_num_threads()}"
+    return f"{chip}; torch {torch.__version__}; {str(dtype).removeprefix('torch.')}"
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _load_warm(source: str | Path, device: torch.device, dtype: torch.dtype) -> Pipeline:
+    """Load a pipeline and take it through every stage once, in two steps: the first call of each is the slow one."""
+    started = time.perf_counter()
+    pipeline = load_pipeline(source, device=device, dtype=dtype)
+    loaded = time.perf_counter()
+    rows = pipeline.begin(TextToImage(prompt="", num_steps=2))
+    for _ in range(rows[0].num_steps):
+        pipeline.step(rows)
+    x0 = rows[0].x0
+    if x0 is not None:
+        pipeline.preview(x0)
+    pipeline.finish(rows[0])
+    log.info(
+        "model.warm",
+        model=pipeline.card.name,
+        device=str(device),
+        load_s=round(loaded - started, 3),
+        warm_up_s=round(time.perf_counter() - loaded, 3),
+    )
+    return pipeline
