@@ -1,0 +1,241 @@
+"""What can go wrong at the front door, and the one shape it is said in: RFC 9457 problem+json.
+
+    Problem
+      BadRequest          400   the request cannot be read
+      WrongHost           400   the Host header names another server
+      CrossSite           403   another web page tried to act here
+      NotFound            404   nothing is here, or it is somebody else's
+      MethodNotAllowed    405   something is here, but it does not do that
+      Conflict            409   what is asked does not fit the state the thing is in
+      TooSlow             408   the body did not arrive in time
+      TooLarge            413   the body is larger than any we want
+      UnsupportedMedia           415   the body is of a kind we do not read here
+      Invalid             422   the request can be read, and asks for something impossible
+      Internal            500   a defect of ours
+      Unavailable         503   it may work later; Retry-After says when
+        NoModels          503   no worker has registered a model yet
+        QueueFull         503   as many jobs wait as the settings allow
+
+A problem never repeats what the client sent, except the name of a field that nobody knows.
+"""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, ClassVar, Self
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from app.faults import Fault, faults_of
+from app.jobs import failures
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class ProblemBody(BaseModel):
+    """An error as RFC 9457 writes it."""
+
+    type: str = Field(examples=["urn:darkroom:problem:invalid"])
+    title: str = Field(examples=["The request asks for something impossible"])
+    status: int = Field(examples=[422])
+    detail: str = Field(examples=["steps must be at most 1000"])
+    instance: str = Field(description="names this one request; the log has it too", examples=["urn:uuid:..."])
+    errors: list[Fault] | None = Field(None, description="what is wrong with the body or the parameters, each part")
+
+
+class Problem(HTTPException):
+    """Root of every error the front door answers with.  A subclass fixes status, type and title."""
+
+    status: ClassVar[HTTPStatus] = HTTPStatus.INTERNAL_SERVER_ERROR
+    slug: ClassVar[str] = "problem"
+    title: ClassVar[str] = "Something went wrong"
+
+    def __init__(self, detail: str, *, faults: Sequence[Fault] = (), headers: Mapping[str, str] | None = None) -> None:
+        """Say what happened in one sentence; `faults` lists the parts of the request that are to blame."""
+        super().__init__(self.status, detail, headers)
+        self.sentence = detail
+        self.faults = tuple(faults)
+
+
+class BadRequest(Problem):
+    """The request cannot be read."""
+
+    status, slug, title = HTTPStatus.BAD_REQUEST, "bad-request", "The request cannot be read"
+
+
+class WrongHost(Problem):
+    """The Host header names another server, as a rebound DNS name would."""
+
+    status, slug, title = HTTPStatus.BAD_REQUEST, "wrong-host", "The request was meant for another host"
+
+
+class CrossSite(Problem):
+    """Another web page tried to act here in the name of whoever is looking at it."""
+
+    status, slug, title = HTTPStatus.FORBIDDEN, "cross-site", "The request came from another web page"
+
+
+class NotFound(Problem):
+    """Nothing is here, or it is somebody else's; nobody learns which."""
+
+    status, slug, title = HTTPStatus.NOT_FOUND, "not-found", "There is nothing here"
+
+
+class MethodNotAllowed(Problem):
+    """Something is here, but it does not do that."""
+
+    status, slug, title = (
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        "method-not-allowed",
+        "This method is not offered here",
+    )
+
+
+class TooSlow(Problem):
+    """The body did not arrive in time."""
+
+    status, slug, title = HTTPStatus.REQUEST_TIMEOUT, "too-slow", "The request did not arrive in time"
+
+
+class Conflict(Problem):
+    """What is asked does not fit the state the thing is in."""
+
+    status, slug, title = HTTPStatus.CONFLICT, "conflict", "This cannot be done any more"
+
+
+class TooLarge(Problem):
+    """The body is larger than any that makes sense here."""
+
+    status, slug, title = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large", "The request is too large"
+
+
+class UnsupportedMedia(Problem):
+    """The body is of a kind that is not read here."""
+
+    status, slug, title = (
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        "unsupported-media-type",
+        "The body is of a kind that is not read here",
+    )
+
+
+class Invalid(Problem):
+    """The request can be read, and asks for something impossible."""
+
+    status, slug = HTTPStatus.UNPROCESSABLE_ENTITY, "invalid"
+    title = "The request asks for something impossible"
+
+    @classmethod
+    def of(cls, *faults: Fault) -> Self:
+        """The problem whose sentence is its faults, joined."""
+        return cls("; ".join(fault.sentence for fault in faults), faults=faults)
+
+
+class Internal(Problem):
+    """A defect of ours; the log has the details, the client does not."""
+
+    status, slug, title = (
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "internal",
+        "Something went wrong inside the service",
+    )
+
+
+class Unavailable(Problem):
+    """It does not work now and may work later."""
+
+    status, slug, title = HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "The service cannot do this just now"
+    retry_after_s: ClassVar[int] = 2
+
+    def __init__(self, detail: str) -> None:
+        """Say what is missing; Retry-After is added."""
+        super().__init__(detail, headers={"Retry-After": str(self.retry_after_s)})
+
+
+class NoModels(Unavailable):
+    """No worker has ever registered a model, so there is nothing to ask for."""
+
+    slug, title = "no-models", "No model is ready yet"
+
+
+class QueueFull(Unavailable):
+    """As many jobs wait as the settings allow."""
+
+    slug, title, retry_after_s = "queue-full", "The queue is full", 30
+
+
+def problem_of(error: Exception, known_fields: Sequence[str] = ()) -> Problem:
+    """The problem that says `error` to a client; anything unforeseen is Internal and says nothing.
+
+    `known_fields` are those of the body that was expected, to be named beside one that nobody knows.
+    """
+    match error:
+        case Problem():
+            return error
+        case RequestValidationError():
+            return _unreadable_or_invalid(error.errors(), known_fields)
+        case failures.SpecError():
+            return Invalid.of(Fault.of_field(error.field, error.message))
+        case failures.UnknownModel():
+            return Invalid.of(Fault.of_field("model", f"must be one of {', '.join(error.known)}"))
+        case failures.BadCursor():
+            return Invalid.of(Fault(parameter="cursor", detail="must come from the rel=next link of a page"))
+        case failures.NotCancellable():
+            return Conflict(f"The job has already {error.state}.")
+        case failures.NotFound() | failures.NoSuchFile():
+            return NotFound("No such thing is known here.")
+        case failures.CatalogueEmpty():
+            return NoModels("No worker has offered a model yet: the first one is still warming up, or none runs.")
+        case failures.QueueFull():
+            return QueueFull(f"{error.limit} jobs are waiting already, so nothing was queued.")
+        case failures.StoreUnavailable():
+            return Unavailable("The database does not answer.")
+        case failures.StorageError():
+            return Unavailable("The file storage does not answer.")
+        case HTTPException():
+            return _of_status(error)
+        case _:
+            return Internal("The log has the details under this request's id.")
+
+
+def response_of(problem: Problem, request_id: str) -> JSONResponse:
+    """`problem` as the response a client of the API gets."""
+    body = ProblemBody(
+        type=f"urn:darkroom:problem:{problem.slug}",
+        title=problem.title,
+        status=problem.status,
+        detail=problem.sentence,
+        instance=f"urn:uuid:{request_id}",
+        errors=list(problem.faults) or None,
+    )
+    content = body.model_dump(exclude_none=True)
+    return JSONResponse(content, problem.status_code, dict(problem.headers or {}), media_type=MEDIA_TYPE)
+
+
+def documented(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
+    """The `responses=` of a route that may answer with these problems."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}}
+    return {int(each.status): {"description": each.title, "content": content} for each in problems}
+
+
+def _unreadable_or_invalid(found: Sequence[Mapping[str, Any]], known_fields: Sequence[str]) -> Problem:
+    if any(finding["type"] == "json_invalid" for finding in found):
+        return BadRequest("The body is not JSON.")
+    return Invalid.of(*faults_of(found, known_fields))
+
+
+def _of_status(error: HTTPException) -> Problem:
+    """What the framework raised by number alone, as the problem of that number."""
+    match error.status_code:
+        case HTTPStatus.NOT_FOUND:
+            return NotFound("No such thing is known here.")
+        case HTTPStatus.METHOD_NOT_ALLOWED:
+            return MethodNotAllowed("Allow lists the methods that are offered.", headers=error.headers)
+        case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            return TooLarge("The body is too large.")
+        case HTTPStatus.INTERNAL_SERVER_ERROR:
+            return Internal("The log has the details under this request's id.")
+        case _:
+            return BadRequest("The request cannot be read.")

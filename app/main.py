@@ -1,0 +1,157 @@
+"""The front door: `create_app(settings)` puts guards, routes and background tasks together.
+
+Nothing happens at import, and nothing outside this process is touched before the app starts.  What is away
+then (database, Redis) may come later.
+"""
+
+import asyncio
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from app import desk
+from app.deps import House
+from app.errors import ProblemBody, Unavailable, problem_of, response_of
+from app.jobs.events import EventReader, connect_async
+from app.jobs.failures import JobsError, StoreUnavailable
+from app.jobs.queue import connect
+from app.jobs.settings import Settings, load_settings
+from app.jobs.storage import open_storage
+from app.jobs.store import open_store
+from app.routes import catalog, events, health, images, jobs, pages
+from app.routes.rendering import STATIC, Assets, problem_page, wants_page
+from app.security import Door
+from app.watching import Watch
+
+log = structlog.get_logger()
+
+
+def create() -> FastAPI:
+    """The app of the environment's settings: `uvicorn --factory app.main:create`.  Raises: SettingsError."""
+    return create_app(load_settings())
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The front door of one installation."""
+    app = Darkroom(
+        title="Darkroom",
+        summary="Develops pictures from words.",
+        version=health.installed_version(),
+        lifespan=_open_house,
+        # Their pages load scripts from elsewhere, which our Content-Security-Policy forbids.
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.settings = settings
+    app.add_middleware(Door, answer=answer, hosts=[settings.host])
+    for kind in (HTTPException, RequestValidationError, JobsError):
+        app.add_exception_handler(kind, _handle)
+    for part in (jobs, events, images, catalog, health, pages):
+        app.include_router(part.router)
+    app.mount("/static", Assets(directory=STATIC))
+    return app
+
+
+class Darkroom(FastAPI):
+    """FastAPI, whose description of the API also describes our problems."""
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document."""
+        document = super().openapi()
+        problem = ProblemBody.model_json_schema(ref_template="#/components/schemas/{model}")
+        document["components"]["schemas"] |= {**problem.pop("$defs", {}), "ProblemBody": problem}
+        return document
+
+
+def answer(request: Request, error: Exception) -> Response:
+    """The response that says `error`: a page to a person, problem+json to everyone else."""
+    problem = problem_of(error, _known_fields(request))
+    request_id: str = request.scope["state"]["request_id"]
+    if problem.status >= 500 and not isinstance(problem, Unavailable):
+        log.error("request.failed", request_id=request_id, path=request.url.path, exc_info=error)
+    if wants_page(request):
+        return problem_page(request, problem, request_id)
+    return response_of(problem, request_id)
+
+
+async def _handle(request: Request, error: Exception) -> Response:
+    return answer(request, error)
+
+
+def _known_fields(request: Request) -> list[str]:
+    """The fields of the body that the route expects."""
+    body = getattr(request.scope.get("route"), "body_field", None)
+    return list(getattr(body.field_info.annotation, "model_fields", ())) if body is not None else []
+
+
+@asynccontextmanager
+async def _open_house(app: FastAPI) -> AsyncIterator[None]:
+    settings: Settings = app.state.settings
+    url = settings.resolved_redis_url
+    reader = EventReader(connect_async(url))
+    store = open_store(settings)
+    house = House(settings, store, open_storage(settings.resolved_storage_url), connect(url), Watch(store, reader))
+    app.state.house = house
+    await reader.start()
+    sweeper = asyncio.create_task(_sweep_forever(house), name="sweeper")
+    try:
+        with _heard_before_the_server(house.watch.close):
+            yield
+    finally:
+        sweeper.cancel()
+        with suppress(asyncio.CancelledError):
+            await sweeper
+        await house.watch.close()
+        house.redis.close()
+        store.close()
+
+
+async def _sweep_forever(house: House) -> None:
+    """Sweep every so often, whatever a single sweep comes to."""
+    while True:
+        await asyncio.sleep(house.settings.sweep_s)
+        try:
+            await run_in_threadpool(desk.sweep, house)
+        except StoreUnavailable as error:
+            log.warning("sweep.skipped", error=str(error))
+        except Exception:
+            log.exception("sweep.failed")
+
+
+@contextmanager
+def _heard_before_the_server(close: Callable[[], Coroutine[Any, Any, None]]) -> Iterator[None]:
+    """While this lasts, a signal that ends the server first calls `close`.
+
+    The server waits for every open response before it tells us that it stops; an event stream never ends.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    closing: set[asyncio.Task[None]] = set()
+    servers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(lambda: closing.add(loop.create_task(close())))
+        server = servers[signal.Signals(number)]
+        if callable(server):
+            server(number, frame)
+
+    for number, server in servers.items():
+        if callable(server):
+            signal.signal(number, on_signal)
+    try:
+        yield
+    finally:
+        for number, server in servers.items():
+            if callable(server):
+                signal.signal(number, server)

@@ -1,0 +1,82 @@
+"""The prompt form: fields of text, and the wish they amount to."""
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlencode
+
+from pydantic import ValidationError
+
+from app.errors import Invalid
+from app.faults import Fault, faults_of
+from app.jobs.catalogue import CatalogueEntry
+from app.jobs.spec import TextToImage, TextToImageParams
+
+FIELDS = (
+    "prompt",
+    "negative_prompt",
+    "model",
+    "size",
+    "num_images",
+    "steps",
+    "guidance_scale",
+    "sampler",
+    "seed",
+    "format",
+)
+"""What the form asks for; a size is "width x height" in one field."""
+
+FOLDED = FIELDS[1:]
+"""What lies in the folded part of the form."""
+
+# Sides of a landscape and a portrait, next to the native size.
+STRETCH = (3, 2)
+
+
+def read(sent: Mapping[str, object]) -> dict[str, str]:
+    """The form's fields in `sent`, "" for what is not there; anything else that was sent is dropped."""
+    return {field: value if isinstance(value := sent.get(field), str) else "" for field in FIELDS}
+
+
+def wish_of(fields: Mapping[str, str]) -> TextToImage:
+    """What the fields ask for; an empty one asks for nothing.  Raises: Invalid."""
+    said = {field: text for field, text in fields.items() if text.strip()}
+    if size := said.pop("size", None):
+        said["width"], _, said["height"] = size.partition("x")
+    try:
+        return TextToImage.model_validate_strings({"task": "text_to_image", **said})
+    except ValidationError as error:
+        found = [{**finding, "loc": ("body", *finding["loc"])} for finding in error.errors()]
+        raise Invalid.of(*faults_of(found)) from None
+
+
+def sentences(faults: Sequence[Fault]) -> dict[str, str]:
+    """What to write beside each field of the form; under "" what belongs to none of them."""
+    beside = dict.fromkeys(("", *FIELDS), "")
+    for fault in faults:
+        field = "size" if fault.subject in ("width", "height") else fault.subject
+        if field in beside:
+            beside[field] = f"This {fault.detail}."
+        else:
+            beside[""] = f"{fault.sentence}."
+    return beside
+
+
+def query_of(params: TextToImageParams, seed: int) -> str:
+    """The query that fills the form with a recipe."""
+    fields = {field: getattr(params, field) for field in FIELDS if field not in ("size", "seed", "num_images")}
+    return urlencode({**fields, "size": f"{params.width}x{params.height}", "seed": seed})
+
+
+def sizes(entry: CatalogueEntry) -> list[tuple[str, str]]:
+    """The sizes the form offers: (value, label), the model's own size first."""
+    wide, high = entry.native_width, entry.native_height
+    long, short = STRETCH
+    offered = [(wide, high, "")]
+    for shape, width, height in (
+        ("landscape", wide * long // short, high),
+        ("portrait", wide, high * long // short),
+        ("twice", wide * 2, high * 2),
+    ):
+        width, height = (side // entry.multiple * entry.multiple for side in (width, height))
+        if max(width, height) <= entry.max_side:
+            offered.append((width, height, shape))
+    return [(f"{w}x{h}", f"{w} × {h}" + (f", {shape}" if shape else "")) for w, h, shape in offered]

@@ -1,0 +1,96 @@
+"""Jobs: submit, list, look at, wait for, cancel, repeat."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from app import desk
+from app.deps import House, Id, Inside, Owner, OwnJob, json_only
+from app.errors import (
+    BadRequest,
+    Conflict,
+    Invalid,
+    NotFound,
+    TooLarge,
+    Unavailable,
+    UnsupportedMedia,
+    documented,
+)
+from app.jobs.spec import TASKS, TextToImage
+from app.jobs.store import Job, State
+from app.routes.paging import Cursor, Limit, link_next
+from app.schemas import API, JobOut, JobsOut
+
+MAX_WAIT_S = 60.0
+RETRY_AFTER_S = 1
+
+router = APIRouter(prefix=f"{API}/jobs", tags=["jobs"], responses=documented(Invalid, Unavailable))
+
+
+@router.post(
+    "",
+    operation_id="submitJob",
+    status_code=202,
+    dependencies=[Depends(json_only)],
+    responses=documented(BadRequest, TooLarge, UnsupportedMedia),
+)
+def submit(wish: TextToImage, house: Inside, owner: Owner, tasks: BackgroundTasks, response: Response) -> JobOut:
+    """Queue a job.  What is not given is filled in from the model's defaults and told in `params`."""
+    return _accepted(house, desk.submit(house, wish, owner, tasks.add_task), response)
+
+
+@router.get("", operation_id="listJobs")
+def index(
+    house: Inside,
+    owner: Owner,
+    request: Request,
+    response: Response,
+    state: State | None = None,
+    task: Annotated[str | None, Query(json_schema_extra={"enum": list(TASKS)}, max_length=200)] = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
+) -> JobsOut:
+    """Your jobs, newest first."""
+    page = house.store.jobs(owner, state, limit, cursor, task)
+    link_next(request, response, page.next)
+    return JobsOut(items=[_out(house, job) for job in page.items], next_cursor=page.next)
+
+
+@router.get("/{id}", operation_id="getJob", responses=documented(NotFound))
+async def show(
+    job: OwnJob,
+    house: Inside,
+    wait: Annotated[
+        float,
+        Query(ge=0, le=MAX_WAIT_S, allow_inf_nan=False, description="seconds to wait for a change of state"),
+    ] = 0,
+    until: Annotated[Literal["done"] | None, Query(description="`done`: wait for the end of the job")] = None,
+) -> JobOut:
+    """One job.  With `wait`: at once if it has ended, else at its next change of state or after the wait."""
+    if wait > 0:
+        job = await house.watch.change(job, until_done=until == "done", wait_s=wait)
+    return await run_in_threadpool(_out, house, job)
+
+
+@router.post("/{id}/cancel", operation_id="cancelJob", responses=documented(NotFound, Conflict))
+def cancel(id: Id, house: Inside, owner: Owner, tasks: BackgroundTasks) -> JobOut:
+    """Cancel a job.  Once this is answered, no picture of it will appear.  Asking again changes nothing."""
+    return _out(house, desk.cancel(house, id, owner, tasks.add_task))
+
+
+@router.post("/{id}/retry", operation_id="retryJob", status_code=202, responses=documented(NotFound))
+def retry(job: OwnJob, house: Inside, owner: Owner, tasks: BackgroundTasks, response: Response) -> JobOut:
+    """Queue a new job of the same recipe, seed included."""
+    return _accepted(house, desk.queue(house, job.params, owner, tasks.add_task), response)
+
+
+def _accepted(house: House, job: Job, response: Response) -> JobOut:
+    accepted = _out(house, job)
+    response.headers["Location"] = accepted.links.self
+    response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return accepted
+
+
+def _out(house: House, job: Job) -> JobOut:
+    return JobOut.of(job, house.store.position(job) if job.state is State.QUEUED else None)

@@ -1,0 +1,251 @@
+"""What the API answers, as its clients see it.  What it may be asked lies in `app.jobs.spec`."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.jobs.catalogue import CatalogueEntry
+from app.jobs.spec import TextToImageParams
+from app.jobs.store import Image, Job, State, Worker
+
+API = "/api/v1"
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class ProgressOut(_Answer):
+    """Denoising steps done and in all, summed over images and stages."""
+
+    step: int
+    steps: int
+
+
+class ErrorOut(_Answer):
+    """Why a job failed: a stable code, and a sentence for a person."""
+
+    code: str
+    message: str
+
+
+class EstimateOut(_Answer):
+    """When a job will probably start and finish, in seconds from now."""
+
+    start_s: float
+    finish_s: float
+
+
+class TimingsOut(_Answer):
+    """Seconds a job spent where; null as long as it is not known."""
+
+    queued_s: float | None = None
+    text_s: float | None = None
+    denoise_s: float | None = None
+    decode_s: float | None = None
+    encode_s: float | None = None
+
+
+class LinksOut(_Answer):
+    """Where to go from a job."""
+
+    self: str
+    events: str
+    cancel: str
+
+
+class ParamsOut(TextToImageParams):
+    """The complete recipe: what was asked, with every default resolved."""
+
+    model_revision: str | None = Field(description="null until a worker has taken the job")
+
+    @classmethod
+    def complete(cls, params: TextToImageParams, model_revision: str | None) -> Self:
+        """`params`, and the revision of the model they were developed with."""
+        return cls(**params.model_dump(), model_revision=model_revision)
+
+
+class ImageOut(_Answer):
+    """One picture of a job."""
+
+    id: str
+    index: int
+    seed: int
+    width: int
+    height: int
+    sha256: str
+    bytes: int
+    url: str
+    thumbnail_url: str
+
+    @classmethod
+    def of(cls, image: Image, **more: Any) -> Self:
+        """The picture, with what a subclass says `more`."""
+        return cls(
+            id=image.id,
+            index=image.index,
+            seed=image.seed,
+            width=image.width,
+            height=image.height,
+            sha256=image.sha256,
+            bytes=image.size_bytes,
+            url=f"{API}/images/{image.id}/content",
+            thumbnail_url=f"{API}/images/{image.id}/thumbnail/256",
+            **more,
+        )
+
+
+class ImageDetailOut(ImageOut):
+    """One picture, with all that is known about how it was made."""
+
+    job_id: str
+    format: str
+    params: ParamsOut
+    fingerprint: str = Field(description="device and build; under the same one the same recipe is the same picture")
+    created_at: datetime
+
+    @classmethod
+    def of(cls, image: Image, **more: Any) -> Self:
+        """The picture as it stands for itself."""
+        return super().of(
+            image,
+            job_id=image.job_id,
+            format=image.format,
+            params=ParamsOut.complete(image.params, image.model_revision),
+            fingerprint=image.fingerprint,
+            created_at=image.created_at,
+            **more,
+        )
+
+
+class JobOut(_Answer):
+    """One job."""
+
+    id: str
+    task: str
+    state: State
+    cancel_requested: bool
+    warnings: list[str]
+    position: int | None = Field(description="how many jobs wait before this one; null unless it is queued")
+    estimate: EstimateOut | None = Field(description="null while nothing is known about the workers' speed")
+    progress: ProgressOut
+    params: ParamsOut
+    images: list[ImageOut]
+    error: ErrorOut | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    timings: TimingsOut
+    links: LinksOut
+
+    @classmethod
+    def of(cls, job: Job, position: int | None) -> Self:
+        """The job, at `position` in the queue."""
+        here = f"{API}/jobs/{job.id}"
+        return cls(
+            id=job.id,
+            task=job.task,
+            state=job.state,
+            cancel_requested=job.cancel_requested,
+            warnings=list(job.warnings),
+            position=position,
+            estimate=None,
+            progress=ProgressOut(**asdict(job.progress)),
+            params=ParamsOut.complete(job.params, job.model_revision),
+            images=[ImageOut.of(image) for image in job.images],
+            error=None if job.error is None else ErrorOut(**asdict(job.error)),
+            created_at=job.created_at,
+            started_at=job.started_at,
+            finished_at=job.finished_at,
+            timings=_timings(job),
+            links=LinksOut(self=here, events=f"{here}/events", cancel=f"{here}/cancel"),
+        )
+
+
+class JobsOut(_Answer):
+    """Some jobs, newest first."""
+
+    items: list[JobOut]
+    next_cursor: str | None = Field(description="null on the last page; Link rel=next says the same")
+
+
+class ImagesOut(_Answer):
+    """Some pictures, newest first."""
+
+    items: list[ImageDetailOut]
+    next_cursor: str | None = Field(description="null on the last page; Link rel=next says the same")
+
+
+class ModelOut(CatalogueEntry):
+    """A model that may be named, and how many workers serve it now."""
+
+    workers: int
+    is_default: bool
+
+    @classmethod
+    def of(cls, entry: CatalogueEntry, workers: Sequence[Worker], default: str) -> Self:
+        """The entry beside what is known of the `workers` alive."""
+        serving = sum(entry.name in worker.models for worker in workers)
+        return cls(**entry.model_dump(), workers=serving, is_default=entry.name == default)
+
+
+class ModelsOut(_Answer):
+    """Every model that was ever registered, by name."""
+
+    items: list[ModelOut]
+
+
+class SamplerOut(_Answer):
+    """A sampler that may be named, and the models that offer it."""
+
+    name: str
+    models: list[str]
+    default_of: list[str]
+
+
+class SamplersOut(_Answer):
+    """Every sampler some model offers, by name."""
+
+    items: list[SamplerOut]
+
+
+class LiveOut(_Answer):
+    """The process answers."""
+
+    status: Literal["ok"]
+
+
+class WorkerOut(_Answer):
+    """A worker that gave a sign of life lately, and the models it serves."""
+
+    name: str
+    models: list[str]
+
+
+class ReadyOut(_Answer):
+    """Jobs are accepted; and facts the service can do without for a while."""
+
+    status: Literal["ready"]
+    models: list[str]
+    redis: bool
+    workers: list[WorkerOut]
+    queued: int
+
+
+class VersionOut(_Answer):
+    """Which service this is."""
+
+    name: str
+    version: str
+    api: str
+
+
+def _timings(job: Job) -> TimingsOut:
+    if job.timings is not None:
+        return TimingsOut(**asdict(job.timings))
+    if job.started_at is None:
+        return TimingsOut()
+    return TimingsOut(queued_s=(job.started_at - job.created_at).total_seconds())

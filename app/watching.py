@@ -1,0 +1,99 @@
+"""Waiting for a job to change, without holding a thread or a database connection.
+
+Whoever waits looks at the row first, then listens to the job's event stream through the one reader of this
+process, and looks at the row again whenever the stream speaks of a new state, and every so often anyway: the
+stream is a hint, and Redis may be away.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from fastapi.concurrency import run_in_threadpool
+from fastapi.sse import ServerSentEvent
+
+from app.jobs.events import Event, EventReader
+from app.jobs.store import Job, State, Store
+
+# How far a page may lag behind while Redis is away, and how often it learns its place in the queue.
+LOOK_S = 2.0
+
+
+class Watch:
+    """Waits for jobs on behalf of any number of clients."""
+
+    def __init__(self, store: Store, reader: EventReader) -> None:
+        """Look into `store`, listen to `reader`."""
+        self._store = store
+        self._reader = reader
+        self._is_closing = False
+
+    async def close(self) -> None:
+        """End every wait now: long-polls answer with what they know, event streams say `shutdown`."""
+        if not self._is_closing:
+            self._is_closing = True
+            await self._reader.close()
+
+    async def change(self, job: Job, *, until_done: bool, wait_s: float) -> Job:
+        """The job as soon as it has ended, or (unless `until_done`) has another state than `job` has.
+
+        After `wait_s` seconds, or when the service stops, the job as it is then.
+        """
+        deadline = asyncio.get_running_loop().time() + wait_s
+        # First the place in the stream, then the row: what happens in between is heard, not missed.
+        heard = await self._reader.latest(job.id)
+        seen = await self._read(job)
+        while not seen.state.is_terminal and (until_done or seen.state == job.state):
+            left_s = deadline - asyncio.get_running_loop().time()
+            if left_s <= 0 or self._is_closing:
+                break
+            events = await self._reader.wait(job.id, heard, min(left_s, LOOK_S))
+            heard = events[-1].id if events else heard
+            if _calls_for_a_look(events):
+                seen = await self._read(job)
+        return seen
+
+    async def follow(self, job: Job, last_id: str | None) -> AsyncIterator[ServerSentEvent]:
+        """How the job's row is, then what happens after `last_id` (None: after now), until the job has ended.
+
+        Only entries of the stream carry an id, so a client that comes back names the last of those.
+        """
+        heard = await self._reader.latest(job.id) if last_id is None else last_id
+        said: Mapping[str, Any] | None = None
+        events: list[Event] = []
+        while True:
+            if _calls_for_a_look(events):
+                job = await self._read(job)
+                if (facts := await self._facts(job)) != said:
+                    yield ServerSentEvent(event="state", data=facts)
+                    said = facts
+            # Of a job that has ended, only what a returning client missed is left to say.
+            events = await self._reader.wait(job.id, heard, 0 if job.state.is_terminal else LOOK_S)
+            for event in events:
+                heard = event.id
+                yield ServerSentEvent(event=event.event, data=event.data, id=event.id)
+                if event.event == "done":
+                    return
+            if job.state.is_terminal and not events:
+                yield ServerSentEvent(event="done", data={"state": job.state})
+                return
+            if self._is_closing:
+                yield ServerSentEvent(event="shutdown", data={})
+                return
+
+    async def _read(self, job: Job) -> Job:
+        return await run_in_threadpool(self._store.get, job.id, job.owner)
+
+    async def _facts(self, job: Job) -> Mapping[str, Any]:
+        position = await run_in_threadpool(self._store.position, job) if job.state is State.QUEUED else None
+        return {
+            "state": job.state,
+            "cancel_requested": job.cancel_requested,
+            "position": position,
+            "progress": {"step": job.progress.step, "steps": job.progress.steps},
+        }
+
+
+def _calls_for_a_look(events: list[Event]) -> bool:
+    """Whether the row may say something new: the stream was silent, or spoke of more than progress."""
+    return not events or any(event.event != "progress" for event in events)

@@ -1,0 +1,125 @@
+"""Pictures over HTTP: the file as it was developed, which a client may keep for ever."""
+
+import hashlib
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image as Pixels
+
+from app.jobs.settings import Settings
+from app.jobs.storage import open_storage
+from app.jobs.store import Image, Job, Store
+
+IMAGES = "/api/v1/images"
+
+Submit = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def image(submit: Submit, develop: Callable[[], Job]) -> Image:
+    """A published picture."""
+    submit(seed=5)
+    return develop().images[0]
+
+
+@pytest.mark.parametrize(
+    ("format", "kind", "name"),
+    [("png", "image/png", "5.png"), ("webp", "image/webp", "5.webp"), ("jpeg", "image/jpeg", "5.jpg")],
+)
+def test_the_content_is_the_file_that_was_developed(
+    client: TestClient, submit: Submit, develop: Callable[[], Job], format: str, kind: str, name: str
+) -> None:
+    submit(seed=5, format=format)
+    image = develop().images[0]
+    response = client.get(f"{IMAGES}/{image.id}/content")
+    assert response.headers["content-type"] == kind
+    assert response.headers["content-disposition"] == f'inline; filename="darkroom-{name}"'
+    assert hashlib.sha256(response.content).hexdigest() == image.sha256
+    assert Pixels.open(io.BytesIO(response.content)).size == (128, 128)
+
+
+@pytest.mark.parametrize("part", ["content", "thumbnail/256"])
+def test_a_file_may_be_kept_for_ever_and_is_not_sent_twice(client: TestClient, image: Image, part: str) -> None:
+    url = f"{IMAGES}/{image.id}/{part}"
+    first = client.get(url)
+    etag = first.headers["etag"]
+    assert image.sha256 in etag
+    assert etag.startswith('"')
+    assert first.headers["cache-control"] == "private, max-age=31536000, immutable"
+    assert first.headers["x-content-type-options"] == "nosniff"
+    for known in (etag, f'"other", {etag}', f"W/{etag}", "*"):
+        again = client.get(url, headers={"if-none-match": known})
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["etag"] == etag
+    assert client.get(url, headers={"if-none-match": '"other"'}).status_code == 200
+
+
+@pytest.mark.parametrize("part", ["content", "thumbnail/256"])
+def test_a_head_has_the_headers_of_a_get_and_no_body(client: TestClient, image: Image, part: str) -> None:
+    url = f"{IMAGES}/{image.id}/{part}"
+    got, head = client.get(url), client.head(url)
+    assert head.status_code == 200
+    assert head.content == b""
+    ignored = {"x-request-id", "date"}
+    assert {name: value for name, value in head.headers.items() if name not in ignored} == {
+        name: value for name, value in got.headers.items() if name not in ignored
+    }
+
+
+def test_the_thumbnail_is_a_webp(client: TestClient, image: Image) -> None:
+    response = client.get(f"{IMAGES}/{image.id}/thumbnail/256")
+    assert response.headers["content-type"] == "image/webp"
+    assert Pixels.open(io.BytesIO(response.content)).format == "WEBP"
+    assert client.get(f"{IMAGES}/{image.id}/thumbnail/255").status_code == 404
+
+
+def test_a_picture_tells_its_recipe_and_facts(client: TestClient, image: Image) -> None:
+    found = client.get(f"{IMAGES}/{image.id}").json()
+    assert found["params"]["prompt"] == "a red cat"
+    assert found["params"]["model_revision"] == "r1"
+    assert (found["job_id"], found["seed"], found["format"]) == (image.job_id, 5, "png")
+    assert found["fingerprint"] == "cpu-test"
+    assert found["sha256"] == image.sha256
+    assert found["url"] == f"{IMAGES}/{image.id}/content"
+
+
+def test_pictures_are_listed_newest_first_page_by_page(
+    client: TestClient, submit: Submit, develop: Callable[[], Job]
+) -> None:
+    made = []
+    for _ in range(3):
+        submit()
+        made.append(develop().images[0].id)
+    first = client.get(f"{IMAGES}?limit=2")
+    second = client.get(first.links["next"]["url"])
+    assert [image["id"] for image in first.json()["items"] + second.json()["items"]] == made[::-1]
+    assert "next" not in second.links
+
+
+@pytest.mark.parametrize("part", ["", "/content", "/thumbnail/256"])
+@pytest.mark.parametrize("id", ["0" * 32, "..%2f..%2fetc%2fpasswd", "x", "%00"])
+def test_a_picture_that_is_not_there_is_not_found(client: TestClient, id: str, part: str) -> None:
+    assert client.get(f"{IMAGES}/{id}{part}").status_code == 404
+
+
+def test_somebody_elses_picture_is_not_there(
+    client: TestClient, store: Store, make_params: Callable[..., Any], develop: Callable[[], Job]
+) -> None:
+    store.submit(make_params(), "somebody-else")
+    image = develop().images[0]
+    for part in ("", "/content", "/thumbnail/256"):
+        assert client.get(f"{IMAGES}/{image.id}{part}").status_code == 404
+    assert client.get(f"/images/{image.id}").status_code == 404
+    assert client.post(f"/images/{image.id}/again").status_code == 404
+    assert client.get(f"/api/v1/jobs/{image.job_id}").status_code == 404
+    assert client.post(f"/api/v1/jobs/{image.job_id}/retry").status_code == 404
+    assert client.post(f"/api/v1/jobs/{image.job_id}/cancel").status_code == 404
+    assert client.get(IMAGES).json()["items"] == client.get("/api/v1/jobs").json()["items"] == []
+
+
+def test_a_file_that_was_lost_is_not_found(client: TestClient, image: Image, settings: Settings) -> None:
+    open_storage(settings.resolved_storage_url).delete(image.key)
+    assert client.get(f"{IMAGES}/{image.id}/content").status_code == 404
