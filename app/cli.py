@@ -1,0 +1,92 @@
+"""`darkroom`: the service from a terminal."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from app.jobs.failures import JobsError
+from app.jobs.settings import load_settings
+from app.supervisor.errors import UpError
+
+# Each command imports what it needs when it runs: `--help` is there at once, and `up` stays small.
+cli = typer.Typer(
+    help="Develop pictures from words. Settings come from DARKROOM_* variables.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def main() -> None:
+    """Run the command line; an error that is made for people ends it in a sentence and exit code 1."""
+    try:
+        cli()
+    except (UpError, JobsError) as error:
+        _complain(str(error))
+        raise SystemExit(1) from None
+
+
+@cli.command()
+def up() -> None:
+    """Start everything (Valkey, a worker, the API) and stay until Ctrl-C."""
+    from app.supervisor.up import up as run
+
+    raise typer.Exit(run(load_settings(), say=typer.echo, complain=_complain))
+
+
+@cli.command()
+def api(
+    fd: Annotated[int | None, typer.Option(hidden=True, help="A listening socket, inherited.")] = None,
+    open_to_strangers: Annotated[
+        bool, typer.Option(help="Listen beyond loopback though there are no keys; something else guards it.")
+    ] = False,
+) -> None:
+    """Start the API alone; what it needs may come later."""
+    from app.server import serve
+    from app.supervisor.preflight import refuse_strangers
+
+    settings = load_settings()
+    if not open_to_strangers:
+        refuse_strangers(settings.host)
+    serve(settings, fd)
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database to the newest schema."""
+    from app.jobs.store import migrate as to_newest
+
+    to_newest(load_settings())
+
+
+@cli.command()
+def models() -> None:
+    """List the models that workers have registered."""
+    from app.jobs.store import open_store
+
+    settings = load_settings()
+    catalogue = open_store(settings).catalogue()
+    for entry in catalogue:
+        mark = "*" if entry.name == settings.default_model else " "
+        size, tasks = f"{entry.native_width}x{entry.native_height}", ", ".join(entry.tasks)
+        typer.echo(f"{mark} {entry.name}  {entry.revision}  {size}  {tasks}  {entry.licence}")
+    if not catalogue:
+        _complain("No worker has registered a model yet: `darkroom up` starts one.")
+        raise typer.Exit(1)
+
+
+@cli.command()
+def openapi() -> None:
+    """Print the OpenAPI document."""
+    from app.main import create_app
+
+    typer.echo(json.dumps(create_app(load_settings()).openapi(), indent=2))
+
+
+def _complain(text: str) -> None:
+    typer.secho(f"darkroom: {text}", err=True, fg=typer.colors.RED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""A model that was never trained: real networks of the smallest size, for tests that care how and not what."""
+
+from pathlib import Path
+
+import torch
+
+from models import ModelCard, Pipeline
+from models.checkpoints.diffusers import save_folder
+from models.config import AutoencoderConfig, TextEncoderConfig, UNetConfig
+from models.networks.autoencoder import Autoencoder
+from models.networks.text_encoder import TextEncoder
+from models.networks.unet import UNet
+from models.sampling import SamplerOptions
+from models.schedule import cosine_schedule
+from models.training.tokenizer import train_tokenizer
+
+SIDE = 64
+CONTEXT_LENGTH = 16
+TEXT_WIDTH = 16
+
+
+def save_tiny_model(folder: Path) -> None:
+    """Write the model as a diffusers folder; its name is the folder's."""
+    torch.manual_seed(0)
+    tokenizer = train_tokenizer(["a red ball"], max_merges=8, context_length=CONTEXT_LENGTH)
+    text_config = TextEncoderConfig(len(tokenizer), TEXT_WIDTH, layers=1, heads=1, context_length=CONTEXT_LENGTH)
+    unet_config = UNetConfig(
+        in_channels=4,
+        out_channels=4,
+        channels=(16, 16),
+        attention=(False, True),
+        heads=(1, 1),
+        cross_attention_dim=TEXT_WIDTH,
+        layers_per_block=1,
+        norm_groups=8,
+    )
+    autoencoder_config = AutoencoderConfig(
+        channels=(8, 8, 8), layers_per_block=1, norm_groups=8, mid_attention=False, scaling_factor=1.0
+    )
+    pipeline = Pipeline(
+        unet=UNet(unet_config).eval(),
+        autoencoder=Autoencoder(autoencoder_config).eval(),
+        text_encoder=TextEncoder(text_config, tokenizer).eval(),
+        schedule=cosine_schedule(),
+        sampler_options=SamplerOptions(spacing="trailing"),
+        card=ModelCard(
+            name=folder.name,
+            revision="unsaved",
+            tasks=("text_to_image",),
+            native_width=SIDE,
+            native_height=SIDE,
+            min_side=SIDE,
+            max_side=2 * SIDE,
+            multiple=8,
+            samplers=("ddim", "ddpm"),
+            default_steps=10,
+            default_guidance_scale=2.0,
+            default_sampler="ddim",
+            parameters=0,
+            licence="MIT",
+            examples=("a red ball",),
+        ),
+    )
+    save_folder(pipeline, folder, dtype=torch.float32)
