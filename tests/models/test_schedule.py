@@ -27,6 +27,8 @@ from models.schedule import (
     usable_spacing,
 )
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in diffusers
+
 T = 1000
 SCHEDULES = {
     "linear": (linear_schedule(T, 1e-4, 0.02), {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02}),
