@@ -52,7 +52,8 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.settings = settings
-    app.add_middleware(Door, answer=answer, hosts=[settings.host])
+    name = f"[{settings.host}]" if ":" in settings.host else settings.host
+    app.add_middleware(Door, answer=answer, hosts=[name])
     for kind in (HTTPException, RequestValidationError, JobsError):
         app.add_exception_handler(kind, _handle)
     for part in (jobs, events, images, catalog, health, pages):

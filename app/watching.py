@@ -7,12 +7,14 @@ stream is a hint, and Redis may be away.
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import ServerSentEvent
 
 from app.jobs.events import Event, EventReader
+from app.jobs.failures import StoreUnavailable
 from app.jobs.store import Job, State, Store
 
 # How far a page may lag behind while Redis is away, and how often it learns its place in the queue.
@@ -59,12 +61,16 @@ class Watch:
         Only entries of the stream carry an id, so a client that comes back names the last of those.
         """
         heard = await self._reader.latest(job.id) if last_id is None else last_id
-        said: Mapping[str, Any] | None = None
+        facts: Mapping[str, Any] | None = None
+        said = facts
         events: list[Event] = []
         while True:
             if _calls_for_a_look(events):
-                job = await self._read(job)
-                if (facts := await self._facts(job)) != said:
+                # An open stream outlasts a database that is away for a while.
+                with suppress(StoreUnavailable):
+                    job = await self._read(job)
+                    facts = await self._facts(job)
+                if facts != said:
                     yield ServerSentEvent(event="state", data=facts)
                     said = facts
             # Of a job that has ended, only what a returning client missed is left to say.

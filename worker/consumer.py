@@ -180,9 +180,7 @@ class Consumer(BaseWorker):
         """Hear RQ's commands to this worker, and of cancels, on a thread that outlives Redis."""
         if self._ears is None:
             self._ears = self.connection.pubsub()  # type: ignore[no-untyped-call]
-            self._ears.subscribe(
-                **{self.pubsub_channel_name: self.handle_payload, CANCELS: self._hear_cancel}
-            )
+            self._ears.subscribe(**{self.pubsub_channel_name: self.handle_payload, CANCELS: self._hear_cancel})
             self._hearing = self._ears.run_in_thread(60, daemon=True, exception_handler=self._survive)
 
     def unsubscribe(self) -> None:

@@ -1,4 +1,4 @@
-"""Everything that happens to a claimed job, and the threads that do it. How claims are come by is the consumer's business."""
+"""What happens to a claimed job, and the threads that do it. How claims are come by is the consumer's business."""
 
 from __future__ import annotations
 

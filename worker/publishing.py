@@ -36,6 +36,9 @@ log = structlog.get_logger()
 THUMBNAIL_SIDE = 256
 STORE_RETRY_S = 0.5
 
+STATES = {Succeeded: State.SUCCEEDED, Failed: State.FAILED, Cancelled: State.CANCELLED}
+"""The state that a job is in after an outcome was accepted."""
+
 
 def encode(pixels: np.ndarray, params: TextToImageParams, embedded: Recipe | None) -> bytes:
     """A (h, w, 3) uint8 picture as a file in the format that was asked for, with its recipe if there is one."""
@@ -170,9 +173,7 @@ class Publication:
         """The state the row is in afterwards; None if it is not ours to settle any more."""
         while not self._lease.is_lost:
             try:
-                self._settle(seconds)
-                state = self._publisher.store.get(self._lease.claim.job_id, self._lease.claim.owner).state
-                return None if state is State.RUNNING else state
+                return self._settle(seconds)
             except StoreUnavailable as error:
                 log.warning("store.away", job_id=self._lease.claim.job_id, error=str(error))
                 if self._publisher.is_stopping.wait(STORE_RETRY_S):
@@ -180,13 +181,17 @@ class Publication:
         log.warning("lease.lost", job_id=self._lease.claim.job_id, attempt=self._lease.claim.attempt)
         return None
 
-    def _settle(self, seconds: Seconds | None) -> None:
-        claim, ending = self._lease.claim, self._lease.ending
+    def _settle(self, seconds: Seconds | None) -> State | None:
+        store, claim, ending = self._publisher.store, self._lease.claim, self._lease.ending
         if isinstance(ending, Reason):
-            if self._publisher.store.give_back(claim, ending):
+            if store.give_back(claim, ending):
                 log.warning("job.given_back", job_id=claim.job_id, attempt=claim.attempt, reason=ending)
         else:
-            self._publisher.store.finish(claim, self._outcome(seconds))
+            outcome = self._outcome(seconds)
+            if store.finish(claim, outcome):
+                return STATES[type(outcome)]
+        state = store.get(claim.job_id, claim.owner).state
+        return None if state is State.RUNNING else state
 
     def _outcome(self, seconds: Seconds | None) -> Outcome:
         if self._lease.ending is Ending.CANCELLED:

@@ -101,7 +101,8 @@ def choose_device(wanted: str) -> torch.device:
     device = torch.device(wanted)
     count = {"cuda": torch.cuda.device_count, "mps": torch.mps.device_count}.get(device.type, lambda: 1)()
     if (device.index or 0) >= count:
-        raise NoSuchDevice(f"device must be one of this machine, which has {count} of kind {device.type}, got {wanted!r}")
+        have = f"{count} of kind {device.type}"
+        raise NoSuchDevice(f"device must be one of this machine, which has {have}, got {wanted!r}")
     return device
 
 

@@ -22,7 +22,9 @@ class Watchdog:
     from a clock: a process that was stopped and continued finds the clock far ahead, and nothing wrong.
     """
 
-    def __init__(self, engine: Engine, look_s: float, floor_s: float = 60.0, end: Callable[[int], object] = os._exit) -> None:
+    def __init__(
+        self, engine: Engine, look_s: float, floor_s: float = 60.0, end: Callable[[int], object] = os._exit
+    ) -> None:
         """Watch `engine`, whose `look` is called every `look_s` seconds."""
         self._engine = engine
         self._look_s = look_s

@@ -46,7 +46,7 @@ class NoRecipe(JobsError, ValueError):
 
 
 class Recipe(BaseModel):
-    """What one picture was made from: enough to make it again. None is "not said" (a foreign file may omit anything)."""
+    """What one picture was made from: enough to make it again. None is "not said": a stranger's file may omit it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 

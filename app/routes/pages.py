@@ -20,6 +20,7 @@ from app.routes.rendering import Card, is_part, recipe_of, render
 
 LATEST = 12
 PER_PAGE = 48
+READ = ["GET", "HEAD"]
 
 router = APIRouter(include_in_schema=False)
 
@@ -32,7 +33,7 @@ async def sent_fields(request: Request) -> Mapping[str, str]:
 Fields = Annotated[Mapping[str, str], Depends(sent_fields)]
 
 
-@router.get("/")
+@router.api_route("/", methods=READ)
 def index(request: Request, house: Inside, owner: Owner) -> Response:
     """The form, the jobs on their way, the last prints."""
     return _bench(request, house, owner, form.read(request.query_params))
@@ -48,13 +49,13 @@ def develop(request: Request, house: Inside, owner: Owner, fields: Fields, tasks
     return _shown(request, house, job)
 
 
-@router.get("/jobs/{id}")
+@router.api_route("/jobs/{id}", methods=READ)
 def job(request: Request, job: OwnJob, house: Inside) -> Response:
     """One job; without JavaScript the page loads itself again until it is done."""
     return render(request, "job.html", card=_cards(house, [job])[0])
 
 
-@router.get("/jobs/{id}/card")
+@router.api_route("/jobs/{id}/card", methods=READ)
 def card(request: Request, job: OwnJob, house: Inside) -> Response:
     """The part of a page that shows one job."""
     return render(request, "_job.html", card=_cards(house, [job])[0])
@@ -76,14 +77,14 @@ def retry(request: Request, job: OwnJob, house: Inside, owner: Owner, tasks: Bac
     return _shown(request, house, desk.queue(house, job.params, owner, tasks.add_task))
 
 
-@router.get("/images")
+@router.api_route("/images", methods=READ)
 def images(request: Request, house: Inside, owner: Owner, cursor: Cursor = None) -> Response:
     """The contact sheet: every print, newest first."""
     page = house.store.images(owner, PER_PAGE, cursor)
     return render(request, "images.html", images=page.items, next=page.next, is_first=cursor is None)
 
 
-@router.get("/images/{id}")
+@router.api_route("/images/{id}", methods=READ)
 def image(request: Request, image: OwnImage) -> Response:
     """One print and its recipe."""
     filled = form.query_of(image.params, image.seed)

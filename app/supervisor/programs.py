@@ -2,10 +2,10 @@
 
 import asyncio
 import importlib.resources
+import socket
 import sys
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from redis import RedisError
 
@@ -66,29 +66,28 @@ def worker(settings: Settings, store: Store) -> Program:
     )
 
 
-def api(settings: Settings, url: str, listener: int) -> Program:
-    """The front door at `url`, on a socket that listens already and has the descriptor `listener`."""
-    parts = urlsplit(url)
-    question = f"GET /healthz HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n"
+def api(settings: Settings, listener: socket.socket) -> Program:
+    """The front door, on a socket that listens already; ready once it answers there."""
+    address, port = listener.getsockname()[:2]
+    question = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
     async def is_ready(process_id: int) -> bool:
         with suppress(OSError):
             async with asyncio.timeout(ANSWER_WITHIN_S):
-                reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-                writer.write(question.encode())
-                status = await reader.readline()
-                writer.close()
-                return b" 200 " in status
+                reader, writer = await asyncio.open_connection(address, port)
+                with closing(writer):
+                    writer.write(question.encode())
+                    return b" 200 " in await reader.readline()
         return False
 
     return Program(
         name="api",
-        command=[sys.executable, "-m", "app.cli", "api", "--fd", str(listener)],
+        command=[sys.executable, "-m", "app.cli", "api", "--fd", str(listener.fileno())],
         log=_log(settings, "api"),
         is_ready=is_ready,
         stop_within_s=API_STOPS_WITHIN_S,
-        environment={"DARKROOM_PORT": str(parts.port)},
-        pass_fds=[listener],
+        environment={"DARKROOM_PORT": str(port)},
+        pass_fds=[listener.fileno()],
     )
 
 

@@ -34,16 +34,13 @@ async def _up(settings: Settings, say: Callable[[str], None]) -> int:
     with data_folder(settings.data_dir), closing(open_store(settings)) as store:
         # The listener is closed before the children end: who comes too late is refused, not kept waiting.
         async with Launcher(say) as launcher:
-            with listen(settings.host, settings.port, launcher.say) as listener:
-                url = url_of(settings.host, listener)
+            if listener := listen(settings.host, settings.port, launcher.say):
                 launcher.say(f"starting, with {settings.data_dir}; the models take a few seconds")
                 if settings.redis_url is None:
                     await launcher.start(programs.valkey(settings))
                 migrate(settings)
-                await launcher.start(
-                    programs.worker(settings, store), programs.api(settings, url, listener.fileno())
-                )
-                launcher.say(_welcome(settings, store, url))
+                await launcher.start(programs.worker(settings, store), programs.api(settings, listener))
+                launcher.say(_welcome(settings, store, url_of(settings.host, listener)))
                 await launcher.until_asked_to_stop()
     return launcher.exit_status
 

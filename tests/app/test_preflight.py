@@ -9,6 +9,7 @@ import pytest
 from app.jobs.settings import Settings
 from app.supervisor.errors import NoAnswer, Refused
 from app.supervisor.preflight import DEFAULT_PORT, check_what_is_named, data_folder, listen, refuse_strangers
+from app.supervisor.up import url_of
 
 
 @pytest.fixture
@@ -47,6 +48,16 @@ def test_a_taken_default_port_moves_to_a_free_one_and_says_so() -> None:
         port = second.getsockname()[1]
     assert port > DEFAULT_PORT
     assert f"port {DEFAULT_PORT} is taken, so it is {port} this time" in said
+
+
+@pytest.mark.parametrize(
+    ("host", "url"), [("127.0.0.1", "http://127.0.0.1:{}"), ("localhost", "http://localhost:{}"), ("::1", "http://[::1]:{}")]
+)
+def test_the_url_is_one_that_a_browser_takes(host: str, url: str) -> None:
+    if host == "::1" and not Path("/proc/net/if_inet6").exists():
+        pytest.skip("this machine has no IPv6")
+    with listen(host, None, say=[].append) as listener:
+        assert url_of(host, listener) == url.format(listener.getsockname()[1])
 
 
 def test_an_address_that_this_machine_does_not_have_is_an_error_of_the_host() -> None:

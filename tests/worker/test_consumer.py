@@ -241,9 +241,7 @@ def test_a_cancel_that_comes_while_the_last_step_runs_still_wins(service: Servic
     assert (job.state, job.images) == (State.CANCELLED, ())
 
 
-def test_a_message_that_says_cancelled_cancels_nothing_by_itself(
-    service: Service, start_worker: StartWorker
-) -> None:
+def test_a_message_that_says_cancelled_cancels_nothing_by_itself(service: Service, start_worker: StartWorker) -> None:
     worker = start_worker(step_s=0.02)
     job_id = service.submit(steps=50)
     wait_until(lambda: len(worker.pipeline.stepped) >= 1, "a step")

@@ -39,9 +39,7 @@ def test_png_keeps_every_pixel(make_params: Callable[..., TextToImageParams]) ->
 
 
 @pytest.mark.parametrize("format", ["png", "webp", "jpeg"])
-def test_the_recipe_is_in_the_file_if_it_is_wanted(
-    make_params: Callable[..., TextToImageParams], format: str
-) -> None:
+def test_the_recipe_is_in_the_file_if_it_is_wanted(make_params: Callable[..., TextToImageParams], format: str) -> None:
     params = make_params(format=format)
     data = encode(GREY, params, Recipe.of(params, 0, "r1"))
     assert opened(data).format == format.upper()
@@ -236,7 +234,7 @@ def test_a_worker_that_stops_does_not_wait_for_a_store_that_is_away(
         raise StoreUnavailable("the database did not answer")
 
     monkeypatch.setattr(desk.store, "finish", away)
-    lease, publication = desk.open(make_params())
+    _, publication = desk.open(make_params())
     publication.add(0, 7, GREY)
     publication.publish(PUBLISHED)
     assert asked.wait(60)

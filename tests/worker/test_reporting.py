@@ -52,9 +52,7 @@ def test_of_progress_that_nobody_took_yet_only_the_latest_is_told(
     assert done == ("done", {"state": "succeeded"})
 
 
-def test_the_last_step_is_told_however_soon_it_comes(
-    reporter: Reporter, lease: Lease, redis_connection: Redis
-) -> None:
+def test_the_last_step_is_told_however_soon_it_comes(reporter: Reporter, lease: Lease, redis_connection: Redis) -> None:
     reporter.start()
     for step in (1, 2, 3, 100):
         lease.step = step

@@ -1,7 +1,7 @@
 """The loaded pipelines, with a small untrained model of the real kind."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +33,14 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_folder(small_pipeline(), folder / "broken", dtype=torch.float32)
     next((folder / "broken" / "unet").glob("*.safetensors")).write_bytes(b"not weights")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    """A studio sets the threads of the whole process, which other tests share."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -177,9 +185,16 @@ def test_a_job_of_the_real_kind_is_the_picture_that_the_library_makes(
     assert job.state is State.SUCCEEDED, job.error
     expected = pipeline.generate(
         TextToImage(
-            prompt="a fox in the snow", width=32, height=64, seed=7, num_steps=3, guidance_scale=5.0, eta=0.5,
-            num_images=2, sampler="ddim",
-        )  # fmt: skip
+            prompt="a fox in the snow",
+            width=32,
+            height=64,
+            seed=7,
+            num_steps=3,
+            guidance_scale=5.0,
+            sampler="ddim",
+            eta=0.5,
+            num_images=2,
+        )
     )
     for image in job.images:
         path = storage.path(image.key)

@@ -151,7 +151,7 @@ def test_workers_hear_of_a_cancel(
 ) -> None:
     running = submit()
     claim()
-    with redis_connection.pubsub(ignore_subscribe_messages=True) as channel:
+    with redis_connection.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
         channel.subscribe("darkroom:cancel")
         channel.get_message(timeout=5)
         client.post(running["links"]["cancel"])

@@ -232,6 +232,13 @@ def test_a_prompt_cannot_inject_anything(
         assert not re.search(r"=\s*[\"']?[^\"'<>]*[\"']\s+onerror=", page.text)
 
 
+@pytest.mark.parametrize("path", ["/", "/images"])
+def test_a_page_can_be_asked_for_its_headers_alone(client: TestClient, path: str) -> None:
+    response = client.head(path)
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/html")
+
+
 @pytest.mark.parametrize("path", ["/", "/images", "/nowhere"])
 def test_no_page_has_script_or_style_in_it(client: TestClient, path: str) -> None:
     page = client.get(path, headers=BROWSER).text
