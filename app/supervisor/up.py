@@ -34,7 +34,7 @@ async def _up(settings: Settings, say: Callable[[str], None]) -> int:
     with data_folder(settings.data_dir), closing(open_store(settings)) as store:
         # The listener is closed before the children end: who comes too late is refused, not kept waiting.
         async with Launcher(say) as launcher:
-            if listener := listen(settings.host, settings.port, launcher.say):
+            with listen(settings.host, settings.port, launcher.say) as listener:
                 launcher.say(f"starting, with {settings.data_dir}; the models take a few seconds")
                 if settings.redis_url is None:
                     await launcher.start(programs.valkey(settings))

@@ -177,13 +177,17 @@ def test_a_beat_without_claims_asks_nothing(settings: Any) -> None:
 def test_a_beat_gets_through_while_every_other_connection_is_taken(bench: Any, settings: Any) -> None:
     store = open_store(settings)
     claim = bench.submit_and_claim()
-    # The pool's five connections and its ten more.
+    # The pool's five connections, its ten more, and this process's turn to write.
     taken = [store._engines[0].connect() for _ in range(15)]
+    answers: list[Any] = []
+    signs = [ClaimBeat(claim.job_id, 1, 2, 4)]
+    beat = Thread(target=lambda: answers.append(store.beat("worker-1", signs)), daemon=True)
 
     with store._transactions._turn:
-        answer = store.beat("worker-1", [ClaimBeat(claim.job_id, 1, 2, 4)])
+        beat.start()
+        beat.join(30)
+        assert [answer.lost for answer in answers] == [frozenset()]
 
-    assert answer.lost == frozenset()
     assert bench.job(claim).progress.step == 2
     for connection in taken:
         connection.close()
