@@ -61,9 +61,7 @@ class Settings(BaseSettings):
     max_queued_jobs: int = Field(10_000, ge=1, le=10_000_000, description="a whole number from 1 to 10000000")
 
     default_model: str = Field("storybook", min_length=1, max_length=200, description="the name of a model")
-    device: str = Field(
-        "auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, mps, cuda or cuda:N"
-    )
+    device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, mps, cuda or cuda:N")
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
         "auto", description="one of auto, float32, float16, bfloat16"
     )
@@ -102,9 +100,7 @@ class Settings(BaseSettings):
     def _two_beats_fit_in_a_lease(cls, beat_s: float, info: ValidationInfo) -> float:
         lease_s = info.data.get("lease_s", beat_s * 2)
         if beat_s * 2 > lease_s:
-            raise SettingsError(
-                f"{PREFIX}BEAT_S must be at most half of {PREFIX}LEASE_S ({lease_s:g}), got {beat_s:g}"
-            )
+            raise SettingsError(f"{PREFIX}BEAT_S must be at most half of {PREFIX}LEASE_S ({lease_s:g}), got {beat_s:g}")
         return beat_s
 
     @property

@@ -89,9 +89,7 @@ jobs = Table(
     Column("queued_at", Double, nullable=False),
     Column("started_at", Double),
     Column("finished_at", Double),
-    CheckConstraint(
-        "state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')", name="state_is_known"
-    ),
+    CheckConstraint("state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')", name="state_is_known"),
     CheckConstraint("NOT (state = 'queued' AND cancel_requested)", name="queued_means_wanted"),
     CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", name="running_means_leased"),
     Index("ix_jobs_state_number", "state", "number"),

@@ -118,7 +118,7 @@ def places(stage: Stage, thing: Thing, backdrop: Backdrop) -> list[Item]:
 
 def captioned(stage: Stage, split: Split, count: int) -> list[Scene]:
     """Scenes whose captions name both thing and backdrop, so that the picture can be right or wrong about both."""
-    scenes = []
+    scenes: list[Scene] = []
     seed = 1_000_000  # far from the seeds of training
     while len(scenes) < count:
         scene = draw_scene(seed, stage, split)

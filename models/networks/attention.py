@@ -18,7 +18,8 @@ def scaled_dot_product(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     if q.requires_grad and q.device.type == "cpu":
         # Three plain products: on a CPU the fused kernel's backward costs a third of the training speed.
         weights = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (b, a, n, m)
-        return weights.softmax(dim=-1) @ v
+        attended: Tensor = weights.softmax(dim=-1) @ v
+        return attended
     return F.scaled_dot_product_attention(q, k, v)
 
 
@@ -43,7 +44,8 @@ class Attention(nn.Module):
         return out
 
     def _split(self, tokens: Tensor) -> Tensor:
-        return tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)  # (b, m, c) -> (b, a, m, e)
+        b, m, c = tokens.shape
+        return tokens.view(b, m, self.heads, c // self.heads).transpose(1, 2)  # (b, a, m, e)
 
 
 class GEGLU(nn.Module):

@@ -24,7 +24,7 @@ def save_checkpoint(
     folder: Path, config: TrainingConfig, step: int, network: nn.Module, ema: Ema[Any], optimiser: AdamW
 ) -> None:
     """Replaces the run's checkpoint by one after `step` steps."""
-    names = {parameter: name for name, parameter in network.named_parameters()}
+    names: dict[Tensor, str] = {parameter: name for name, parameter in network.named_parameters()}
     tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
     tensors |= {f"ema.{name}": tensor for name, tensor in ema.shadow.state_dict().items()}
     for parameter, moments in optimiser.state.items():

@@ -15,13 +15,13 @@ from models.networks.unet import UNet
 from models.pipeline import Pipeline
 from models.preview import fit_latent_to_rgb
 from models.sampling import SamplerOptions
-from models.schedule import Schedule
+from models.schedule import Schedule, Spacing
 from models.training.batches import draw_batch
 from models.training.domain import Stage
 from models.training.vocabulary import examples, vocabulary
 
 # The cosine schedule ends near zero signal, where leading steps at 25 of 1000 would never look.
-SPACING = "trailing"
+SPACING: Spacing = "trailing"
 # Karras' levels make no sense on it either, and the samplers that need a finite last sigma are not offered.
 SAMPLERS = ("ddim", "ddpm")
 

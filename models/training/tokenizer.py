@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from typing import Any
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
@@ -27,7 +28,8 @@ def train_tokenizer(captions: Iterable[str], *, max_merges: int, context_length:
         EOS,
     ]
     vocab = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
-    return CLIPTokenizer(vocab=vocab, merges=merges, model_max_length=context_length)
+    pairs: Any = merges  # transformers annotates strings and takes pairs
+    return CLIPTokenizer(vocab=vocab, merges=pairs, model_max_length=context_length)
 
 
 def _learn_merges(captions: Iterable[str]) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.process import (
+    Gaussian,
     add_noise,
     ancestral_sampling,
     at,
@@ -84,6 +85,12 @@ def test_q_sample_is_diffusers_add_noise():
     torch.testing.assert_close(
         training_target(x0, eps, t, v_schedule), oracle.get_velocity(x0, eps, t), rtol=1e-5, atol=1e-6
     )
+
+
+def test_a_sample_is_the_mean_and_as_many_standard_deviations_as_the_noise_says():
+    z = torch.tensor([[0.0, 1.0, -2.0]])
+    sample = Gaussian(torch.tensor([[5.0, 5.0, 5.0]]), torch.tensor([[9.0]])).sample(z)
+    assert sample.tolist() == [[5, 8, -1]]
 
 
 def test_each_row_has_its_own_timestep():

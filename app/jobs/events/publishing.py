@@ -25,9 +25,7 @@ def publish_state(connection: Redis, job_id: str, state: str) -> bool:
     return _publish(connection, job_id, "state", {"state": state})
 
 
-def publish_progress(
-    connection: Redis, job_id: str, step: int, steps: int, index: int, preview: str | None
-) -> bool:
+def publish_progress(connection: Redis, job_id: str, step: int, steps: int, index: int, preview: str | None) -> bool:
     """Tell watchers how far the job is, and how image `index` looks now (a data: URI)."""
     progress = {"step": step, "steps": steps, "index": index, "preview": preview}
     return _publish(connection, job_id, "progress", progress)

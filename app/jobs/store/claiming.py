@@ -81,9 +81,7 @@ def give_back(connection: Connection, claim: Claim, reason: Reason, settings: Se
     if before is None:
         return False
     # A worker that ends says nothing about the job, so another may take it at once.
-    delay_s = (
-        0.0 if reason is Reason.SHUTDOWN else min(settings.max_backoff_s, settings.backoff_s * 2.0**before)
-    )
+    delay_s = 0.0 if reason is Reason.SHUTDOWN else min(settings.max_backoff_s, settings.backoff_s * 2.0**before)
     counted = {"infra_failures": jobs.c.infra_failures + 1}
     code = reason.error_code
     wanted = and_(held(claim), not_(jobs.c.cancel_requested))
@@ -92,6 +90,4 @@ def give_back(connection: Connection, claim: Claim, reason: Reason, settings: Se
     else:
         after = ended(State.FAILED, code, code.message) | counted
     # The order matters: a cancel that comes between the two statements is met by the second.
-    return bool(
-        change(connection, wanted, after) or change(connection, held(claim), ended(State.CANCELLED) | counted)
-    )
+    return bool(change(connection, wanted, after) or change(connection, held(claim), ended(State.CANCELLED) | counted))

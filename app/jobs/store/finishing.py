@@ -46,9 +46,7 @@ def is_still_held(connection: Connection, claim: Claim) -> bool:
 
 def has_ended_so(connection: Connection, claim: Claim, outcome: Outcome) -> bool:
     """Whether this very attempt ended as the outcome says."""
-    ended_so = and_(
-        jobs.c.id == claim.job_id, jobs.c.attempt == claim.attempt, jobs.c.state == _state_of(outcome)
-    )
+    ended_so = and_(jobs.c.id == claim.job_id, jobs.c.attempt == claim.attempt, jobs.c.state == _state_of(outcome))
     return connection.execute(select(jobs.c.id).where(ended_so)).first() is not None
 
 

@@ -60,9 +60,7 @@ def images(connection: Connection, owner: str, limit: int, cursor: str | None) -
 def position(connection: Connection, job_id: str) -> int | None:
     """How many queued jobs came before this one; None unless it is queued."""
     is_queued = tables.jobs.c.state == State.QUEUED
-    number = connection.execute(
-        select(tables.jobs.c.number).where(tables.jobs.c.id == job_id, is_queued)
-    ).scalar()
+    number = connection.execute(select(tables.jobs.c.number).where(tables.jobs.c.id == job_id, is_queued)).scalar()
     if number is None:
         return None
     before = select(func.count()).select_from(tables.jobs).where(is_queued, tables.jobs.c.number < number)

@@ -46,9 +46,7 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "(state = 'running') = (lease_until IS NOT NULL)", name=op.f("ck_jobs_running_means_leased")
         ),
-        sa.CheckConstraint(
-            "NOT (state = 'queued' AND cancel_requested)", name=op.f("ck_jobs_queued_means_wanted")
-        ),
+        sa.CheckConstraint("NOT (state = 'queued' AND cancel_requested)", name=op.f("ck_jobs_queued_means_wanted")),
         sa.CheckConstraint(
             "state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')",
             name=op.f("ck_jobs_state_is_known"),
@@ -89,12 +87,8 @@ def upgrade() -> None:
         "served_models",
         sa.Column("worker", sa.Text(), nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["model"], ["models.name"], name=op.f("fk_served_models_model"), ondelete="CASCADE"
-        ),
-        sa.ForeignKeyConstraint(
-            ["worker"], ["workers.name"], name=op.f("fk_served_models_worker"), ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["model"], ["models.name"], name=op.f("fk_served_models_model"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["worker"], ["workers.name"], name=op.f("fk_served_models_worker"), ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("worker", "model", name=op.f("pk_served_models")),
     )
     op.create_table(
