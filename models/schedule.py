@@ -238,7 +238,7 @@ def timestep_at(schedule: Schedule, sigmas: Tensor) -> Tensor:
     """
     table = schedule.sigmas.log()
     wanted = sigmas.log().clamp(table[0], table[-1])
-    above = torch.searchsorted(table, wanted).clamp(1, max(len(table) - 1, 1)).clamp(max=len(table) - 1)
+    above = torch.searchsorted(table, wanted).clamp(1, len(table) - 1)
     below = (above - 1).clamp(min=0)
     gap = (table[above] - table[below]).clamp(min=torch.finfo(table.dtype).tiny)
     return below + (wanted - table[below]) / gap

@@ -37,7 +37,7 @@ def dpmpp_2m(schedule: Schedule, num_steps: int, start: int, options: SamplerOpt
 def dpmpp_2m_sde(schedule: Schedule, num_steps: int, start: int, options: SamplerOptions) -> SamplingPlan:
     """The same for the reverse SDE: each step draws fresh noise.
 
-    Source: Lu et al. 2022b (DPM-Solver++), appendix B; midpoint variant.
+    Source: Lu et al. 2022b, SDE-DPM-Solver++(2M).
     """
     return _plan(schedule, num_steps, start, options, stochastic=True)
 
@@ -47,7 +47,7 @@ def dpm_solver_coefficients(levels: Tensor, stochastic: bool) -> Tensor:
 
     The first step, and a last one that ends at the clean image, are of first order: before the one there is
     no prediction, and the other is infinitely long in lambda.
-    Source: Lu et al. 2022b, eq. 9 and 10 with r = h_previous / h, their D.
+    Source: Lu et al. 2022b, algorithm 2, with r = h_previous / h; for the SDE their midpoint variant.
     """
     signal, noise = amplitudes(levels)
     signal_after, noise_after = signal[1:], noise[1:]
