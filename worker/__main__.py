@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -13,8 +14,9 @@ from app.jobs.failures import SettingsError
 from app.jobs.settings import Settings, load_settings
 from app.jobs.storage import open_storage
 from app.jobs.store import open_store
-from worker.consumer import Consumer
-from worker.crew import Studio
+
+if TYPE_CHECKING:
+    from worker.crew import Studio
 
 EXIT_REFUSED = 2
 
@@ -41,6 +43,8 @@ def main() -> int:
 
 def run(settings: Settings, studio: Studio) -> int:
     """Work with these pipelines until a signal says to stop."""
+    from worker.consumer import Consumer
+
     store, storage = open_store(settings), open_storage(settings.resolved_storage_url)
     has_ended = Consumer(settings, store, storage, studio).work()
     if not has_ended:

@@ -22,11 +22,11 @@ OWNER = "local"
 PATIENCE_S = 60.0
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
+def wait_until(condition: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
     """Wait for what will surely come; fail, naming it, if it does not."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {PATIENCE_S:g} s"
+        assert time.monotonic() < deadline, f"{what}: not within {patience_s:g} s"
         time.sleep(0.005)
 
 

@@ -43,10 +43,10 @@ ENTRY = CatalogueEntry(
 wishes = st.fixed_dictionaries(
     {
         "task": st.just("text_to_image"),
-        "prompt": st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=2000),
+        "prompt": st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=2000),
     },
     optional={
-        "negative_prompt": st.text(st.characters(exclude_characters="\0"), max_size=2000),
+        "negative_prompt": st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=2000),
         "width": st.integers(8, 32).map(lambda cells: cells * 8),
         "height": st.integers(8, 32).map(lambda cells: cells * 8),
         "steps": st.integers(1, 1000),
