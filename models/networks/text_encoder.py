@@ -88,12 +88,12 @@ def emphasise(states: Tensor, weights: Tensor) -> Tensor:
     Shapes: states (n, k * l, d); weights (n, k, l). Returns (n, k * l, d).
     Source: AUTOMATIC1111/stable-diffusion-webui, its "Original" emphasis; there the mean is that of the batch.
     """
-    chunks = states.float().unflatten(1, weights.shape[1:])  # (n, k, l, d)
+    chunks = states.float().reshape(*weights.shape, -1)  # (n, k, l, d)
     weighted = chunks * weights[..., None]
     before, after = chunks.mean((2, 3), keepdim=True), weighted.mean((2, 3), keepdim=True)  # (n, k, 1, 1)
     # a mean of zero cannot be scaled back
     ratio = torch.where(after == 0, 1.0, before / after)
-    return (weighted * ratio).flatten(1, 2).to(states.dtype)
+    return (weighted * ratio).reshape(states.shape).to(states.dtype)
 
 
 def transformer_config(config: TextEncoderConfig, tokenizer: CLIPTokenizer) -> CLIPTextConfig:

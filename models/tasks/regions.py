@@ -70,12 +70,12 @@ def region_around(mask: Tensor, feather: int, native: tuple[int, int]) -> Region
     scale = max(1.0, *(_SURROUNDINGS * (end - begin) / size for (begin, end), size in zip(spans, native, strict=True)))
     extents = [min(side, round(size * scale)) for side, size in zip(sides, native, strict=True)]
     shrink = max(1.0, *(extent / size for extent, size in zip(extents, native, strict=True)))
-    corner = [
+    top, left = (
         min(max(0, (begin + end - extent) // 2), side - extent)
         for (begin, end), extent, side in zip(spans, extents, sides, strict=True)
-    ]
+    )
     developed = (max(1, round(extents[0] / shrink)), max(1, round(extents[1] / shrink)))
-    return Region(*corner, *extents, developed=developed)
+    return Region(top, left, extents[0], extents[1], developed)
 
 
 def soft_edge(mask: Tensor, feather: int) -> Tensor:
