@@ -11,10 +11,12 @@ from models.catalogue import bundled_models, find_models, load_pipeline
 from models.errors import CheckpointError, ModelError, NonFinite, RequestError
 from models.pipeline import Pipeline
 from models.row import Row
-from models.tasks import Request, TextToImage
+from models.tasks import ImageToImage, Inpaint, Request, SuperResolution, TextToImage
 
 __all__ = [
     "CheckpointError",
+    "ImageToImage",
+    "Inpaint",
     "ModelCard",
     "ModelError",
     "NonFinite",
@@ -22,6 +24,7 @@ __all__ = [
     "Request",
     "RequestError",
     "Row",
+    "SuperResolution",
     "TextToImage",
     "bundled_models",
     "find_models",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,25 +21,37 @@ from torch import Tensor
 from models.card import ModelCard
 from models.errors import NonFinite, RequestError
 from models.guidance import guide, guided_rows, stack_rows
-from models.networks.autoencoder import Autoencoder, to_uint8
+from models.networks.autoencoder import Autoencoder
 from models.networks.text_encoder import TextEncoder
 from models.networks.unet import UNet
 from models.noise import draw_rows
+from models.pixels import to_pixels
 from models.preview import LatentToRgb, fit_latent_to_rgb
 from models.process import to_x0
+from models.prompt_syntax import PromptSyntax
 from models.row import Row
 from models.sampling import SamplerOptions, SamplingPlan, advance, make_plan
 from models.schedule import Schedule
 from models.tasks import Request, begin
+from models.tiling import in_tiles
 
 OnStep = Callable[[int, Sequence[Row]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LowResNoise:
+    """How an upscaler noises the small picture that it is given: its schedule, and the noisiest level it knows."""
+
+    schedule: Schedule
+    max_level: int
 
 
 @dataclass(slots=True)
 class Pipeline:
     """The three networks of a latent diffusion model, its schedule, and what it says about itself.
 
-    Networks run in their own dtype; sampler arithmetic, guidance and timesteps in float32.
+    Networks run in their own dtype; sampler arithmetic, guidance and timesteps in float32. `low_res` is what
+    super-resolution models have besides.
     """
 
     unet: UNet
@@ -48,6 +61,7 @@ class Pipeline:
     card: ModelCard
     sampler_options: SamplerOptions = field(default_factory=SamplerOptions)
     latent_to_rgb: LatentToRgb | None = None
+    low_res: LowResNoise | None = None
 
     @property
     def device(self) -> torch.device:
@@ -81,7 +95,7 @@ class Pipeline:
 
     @torch.inference_mode()
     def step(self, rows: Sequence[Row]) -> None:
-        """One denoising step for every row; they may differ in all but latent shape and number of text tokens.
+        """One denoising step for every row; they may differ in all but their bucket (`Row.bucket`).
 
         Raises: ValueError for a row that is done, or rows of different shapes.
         """
@@ -97,6 +111,8 @@ class Pipeline:
         for place, row in enumerate(rows):
             row.latents, row.x0 = x_next[place], x0[place]
             row.step += 1
+            if row.known is not None:
+                row.latents = row.known.keep(row.latents, row.plan.levels[row.step])
 
     @torch.inference_mode()
     def finish(self, row: Row) -> NDArray[np.uint8]:
@@ -106,19 +122,22 @@ class Pipeline:
         """
         if not bool(row.latents.isfinite().all()):
             raise NonFinite(row.index, row.step)
-        images = self.autoencoder.decode(row.latents[None].to(self.dtype))
+        latents = row.latents[None].to(self.dtype)
+        decode = self.autoencoder.decode
+        if row.tiling is None:
+            images = decode(latents)
+        else:
+            images = in_tiles(decode, latents, row.tiling, self.autoencoder.config.factor)
         if not bool(images.isfinite().all()):
             raise NonFinite(row.index, row.step)
-        pixels: NDArray[np.uint8] = to_uint8(images)[0].cpu().numpy()
-        return pixels
+        return row.finishing(images[0])
 
     @torch.inference_mode()
     def preview(self, x0: Tensor) -> NDArray[np.uint8]:
         """A small picture of predicted clean latents (c, h, w), by a linear map: (h, w, 3) uint8, one pixel a cell."""
         if self.latent_to_rgb is None:
             self.latent_to_rgb = fit_latent_to_rgb(self.autoencoder)
-        pixels: NDArray[np.uint8] = to_uint8(self.latent_to_rgb(x0[None]))[0].cpu().numpy()
-        return pixels
+        return to_pixels(self.latent_to_rgb(x0[None])[0])
 
     # --- What the tasks build rows with ----------------------------------------------------------------------
 
@@ -134,26 +153,20 @@ class Pipeline:
             raise RequestError("sampler", f"{name}: {error}") from error
 
     @torch.inference_mode()
-    def encode_text(self, prompt: str, negative_prompt: str | None) -> tuple[Tensor, Tensor | None]:
-        """Text states (k, d) of the prompt and, unless None, of the negative prompt, padded to the same k."""
-        states = self.text_encoder.encode([prompt] if negative_prompt is None else [prompt, negative_prompt])
+    def encode_text(
+        self, prompt: str, negative_prompt: str | None, syntax: PromptSyntax = "plain"
+    ) -> tuple[Tensor, Tensor | None]:
+        """Text states (k, d) of the prompt and, unless None, of the negative prompt, padded to the same k.
+
+        Raises: ValueError for a syntax or weight that there is not.
+        """
+        states = self.text_encoder.encode([prompt] if negative_prompt is None else [prompt, negative_prompt], syntax)
         return states[0], states[1] if len(states) > 1 else None
 
-    def nothing_given(self, latents: Tensor) -> Tensor | None:
-        """The further input channels that say: nothing is given, paint it all; None where the network has none.
-
-        Shapes: latents (c, h, w). Returns (1 + c, h, w): the mask, and the latents of what it leaves.
-        """
-        if self.unet.config.in_channels != 2 * len(latents) + 1:
-            return None
-        return torch.cat([torch.ones_like(latents[:1]), self._masked_out(latents)])
-
-    def _masked_out(self, latents: Tensor) -> Tensor:
-        """The latents of a picture of which nothing is left, mid-grey all over: (c, h, w)."""
-        factor = self.autoencoder.config.factor
-        height, width = latents.shape[-2] * factor, latents.shape[-1] * factor
-        grey = torch.zeros(1, self.autoencoder.config.image_channels, height, width, device=self.device)
-        return self.autoencoder.encode(grey.to(self.dtype))[0].float()
+    @torch.inference_mode()
+    def encode_image(self, image: Tensor) -> Tensor:
+        """The latents (c, h/f, w/f) float32 of a picture (1, 3, h, w) in [-1, 1]: the mean of the posterior."""
+        return self.autoencoder.encode(image.to(self.device, self.dtype))[0].float()
 
     # --- One step ------------------------------------------------------------------------------------------
 
@@ -163,14 +176,20 @@ class Pipeline:
         guided = guided_rows(scales)
         text = [row.cond for row in rows] + [_given(rows[place].uncond) for place in guided]
         timesteps = torch.stack([row.plan.timesteps[row.step] for row in rows]).to(self.device, torch.float32)
-        inputs = x
+        inputs, labels = x, None
         if rows[0].extra is not None:
             inputs = torch.cat([x, torch.stack([_given(row.extra) for row in rows])], dim=1)
-        prediction = self.unet(
-            stack_rows(inputs, guided).to(self.dtype).contiguous(memory_format=torch.channels_last),
-            stack_rows(timesteps, guided),
-            torch.stack(text).to(self.dtype),
+        if rows[0].class_label is not None:
+            labels = stack_rows(torch.tensor([row.class_label for row in rows], device=self.device), guided)
+        network = partial(
+            self.unet,
+            timesteps=stack_rows(timesteps, guided),
+            text=torch.stack(text).to(self.dtype),
+            class_labels=labels,
         )
+        inputs = stack_rows(inputs, guided).to(self.dtype).contiguous(memory_format=torch.channels_last)
+        tiling = rows[0].tiling
+        prediction = network(inputs) if tiling is None else in_tiles(network, inputs, tiling)
         return guide(prediction, scales, guided)
 
 
@@ -178,12 +197,12 @@ def _check_alike(rows: Sequence[Row]) -> None:
     done = [row.index for row in rows if row.is_done]
     if done:
         raise ValueError(f"rows {done} have taken all their steps")
-    shapes = {(tuple(row.latents.shape), tuple(row.cond.shape)) for row in rows}
-    if len(shapes) != 1:
-        raise ValueError(f"the rows of one step must have one latent shape and number of text tokens, got {shapes}")
+    buckets = {row.bucket for row in rows}
+    if len(buckets) != 1:
+        raise ValueError(f"the rows of one step must have one latent shape and be of one bucket, got {buckets}")
 
 
 def _given(tensor: Tensor | None) -> Tensor:
     if tensor is None:
-        raise ValueError("either all rows of a step have further input channels, or none")
+        raise ValueError("a row that is guided must have text states to be guided away from")
     return tensor

@@ -1,7 +1,7 @@
 """A diffusers folder: one sub-folder a component, config.json and safetensors in each, model_index.json above.
 
 model_index.json  darkroom.json (ours: what the model says about itself; other folders have none)
-scheduler/ text_encoder/ tokenizer/ unet/ vae/
+scheduler/ text_encoder/ tokenizer/ unet/ vae/  and, in upscalers, low_res_scheduler/
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from models.errors import CheckpointError
 from models.networks.autoencoder import Autoencoder
 from models.networks.text_encoder import TextEncoder
 from models.networks.unet import UNet
-from models.pipeline import Pipeline
+from models.pipeline import LowResNoise, Pipeline
 from models.sampling import SAMPLERS
 
 _UNET_STEM, _TEXT_STEM = "diffusion_pytorch_model", "model"
@@ -60,6 +60,7 @@ def load_folder(folder: Path, *, device: torch.device, dtype: torch.dtype) -> Pi
         sampler_options=options,
         card=card,
         latent_to_rgb=card_file.read_preview(folder),
+        low_res=load_low_res(folder, unet),
     )
 
 
@@ -97,6 +98,17 @@ def load_text_encoder(folder: Path, tokenizer: Path, *, device: torch.device, dt
         text_encoder.transformer, weight_files(folder, _TEXT_STEM), prefix=_OLD_TEXT_PREFIX, ignore=_OLD_TEXT_KEYS
     )
     return text_encoder
+
+
+def load_low_res(folder: Path, unet: UNet) -> LowResNoise | None:
+    """How an upscaler noises the picture it is given; None for other models. Raises: CheckpointError."""
+    scheduler = folder / "low_res_scheduler" / "scheduler_config.json"
+    if unet.config.num_class_embeds is None or not scheduler.is_file():
+        return None
+    schedule, _ = read_schedule(read_json(scheduler))
+    most = min(schedule.num_timesteps, unet.config.num_class_embeds) - 1
+    named = read_json(folder / "model_index.json").get("max_noise_level")
+    return LowResNoise(schedule, min(most, named) if type(named) is int and named >= 0 else most)
 
 
 def save_folder(pipeline: Pipeline, folder: Path, *, dtype: torch.dtype) -> None:
@@ -201,10 +213,11 @@ def plain_card(folder: Path, unet: UNet, autoencoder: Autoencoder, text_encoder:
     factor = autoencoder.config.factor
     native = read_json(folder / "unet" / "config.json").get("sample_size")
     side = (native if isinstance(native, int) else 64) * factor
+    upscales = unet.config.num_class_embeds is not None
     return ModelCard(
         name=folder.name,
         revision=revision_of(folder),
-        tasks=("text_to_image",),
+        tasks=("super_resolution",) if upscales else ("text_to_image", "image_to_image", "inpaint"),
         native_width=side,
         native_height=side,
         min_side=factor * 8,

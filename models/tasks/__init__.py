@@ -1,6 +1,6 @@
 """What can be asked of a pipeline: one request type a file, and how it becomes rows.
 
-A new task is one file with a frozen request and a `begin(pipeline, request) -> list[Row]`, and one line in `begin`.
+A new task is one file with a frozen request and a `begin(pipeline, request) -> list[Row]`, and one case in `begin`.
 """
 
 from __future__ import annotations
@@ -8,15 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from models.row import Row
-from models.tasks import text_to_image
+from models.tasks import image_to_image, inpaint, super_resolution, text_to_image
+from models.tasks.image_to_image import ImageToImage
+from models.tasks.inpaint import Inpaint
+from models.tasks.super_resolution import SuperResolution
 from models.tasks.text_to_image import TextToImage
 
 if TYPE_CHECKING:
     from models.pipeline import Pipeline
 
-Request = TextToImage
+Request = TextToImage | ImageToImage | Inpaint | SuperResolution
 
-__all__ = ["Request", "TextToImage", "begin"]
+__all__ = ["ImageToImage", "Inpaint", "Request", "SuperResolution", "TextToImage", "begin"]
 
 
 def begin(pipeline: Pipeline, request: Request) -> list[Row]:
@@ -24,4 +27,12 @@ def begin(pipeline: Pipeline, request: Request) -> list[Row]:
 
     Raises: RequestError naming the field that the model cannot do.
     """
-    return text_to_image.begin(pipeline, request)
+    match request:
+        case TextToImage():
+            return text_to_image.begin(pipeline, request)
+        case ImageToImage():
+            return image_to_image.begin(pipeline, request)
+        case Inpaint():
+            return inpaint.begin(pipeline, request)
+        case SuperResolution():
+            return super_resolution.begin(pipeline, request)

@@ -10,8 +10,9 @@ from models.config import AutoencoderConfig, TextEncoderConfig, UNetConfig
 from models.networks.autoencoder import Autoencoder
 from models.networks.text_encoder import TextEncoder
 from models.networks.unet import UNet
+from models.pipeline import LowResNoise
 from models.sampling import SamplerOptions
-from models.schedule import scaled_linear_schedule
+from models.schedule import linear_schedule, scaled_linear_schedule
 from models.training.tokenizer import train_tokenizer
 
 CAPTIONS = ["a fox in the snow", "a big owl at night", "a red apple on the left"]
@@ -40,14 +41,14 @@ def small_unet(**changes: object) -> UNetConfig:
     return UNetConfig(**(values | changes))  # type: ignore[arg-type]
 
 
-def small_pipeline(*, in_channels: int = 4) -> Pipeline:
-    """A whole pipeline with random weights: 32 px, f = 4."""
+def small_pipeline(*, in_channels: int = 4, num_class_embeds: int | None = None) -> Pipeline:
+    """A whole pipeline with random weights: 32 px, f = 4. With 7 channels and class embeddings, an upscaler."""
     tokenizer = train_tokenizer(CAPTIONS, max_merges=50, context_length=16)
     text = TextEncoderConfig(
         vocab_size=len(tokenizer.get_vocab()), width=TEXT_WIDTH, layers=2, heads=2, context_length=16
     )
     pipeline = Pipeline(
-        unet=UNet(small_unet(in_channels=in_channels)).eval(),
+        unet=UNet(small_unet(in_channels=in_channels, num_class_embeds=num_class_embeds)).eval(),
         autoencoder=Autoencoder(AutoencoderConfig(channels=(16, 16, 32), layers_per_block=1, norm_groups=8)).eval(),
         text_encoder=TextEncoder(text, tokenizer).eval(),
         schedule=scaled_linear_schedule(),
@@ -67,6 +68,7 @@ def small_pipeline(*, in_channels: int = 4) -> Pipeline:
             default_sampler="ddim",
             parameters=0,
         ),
+        low_res=LowResNoise(linear_schedule(), 350) if num_class_embeds else None,
     )
     for network in (pipeline.unet, pipeline.autoencoder, pipeline.text_encoder):
         network.requires_grad_(False)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from models.config import TextEncoderConfig
-from models.networks.text_encoder import TextEncoder
+from models.networks.text_encoder import TextEncoder, emphasise
 from models.training.tokenizer import train_tokenizer
 from tests.models.conftest import CAPTIONS
 
@@ -54,3 +54,36 @@ def test_words_that_were_never_seen_are_spelled_and_come_back(encoder: TextEncod
 def test_every_id_is_inside_the_embedding(encoder: TextEncoder) -> None:
     vocabulary = encoder.tokenizer.get_vocab()
     assert max(vocabulary.values()) < encoder.config.vocab_size
+
+
+@torch.no_grad()
+def test_weights_multiply_the_states_of_their_tokens_and_leave_the_mean_of_the_chunk(encoder: TextEncoder) -> None:
+    plain, weighted = encoder.encode(["a fox"]), encoder.encode(["a (fox:1.5)"], "weighted")
+    ids = encoder.tokenizer("a fox", add_special_tokens=False)["input_ids"]
+    own = len(encoder.tokenizer("a", add_special_tokens=False)["input_ids"])
+    expected = plain.clone()
+    expected[0, 1 + own : 1 + len(ids)] *= 1.5
+    expected *= plain.mean() / expected.mean()
+    torch.testing.assert_close(weighted, expected)
+    torch.testing.assert_close(weighted.mean(), plain.mean())
+
+
+@torch.no_grad()
+def test_each_chunk_of_each_prompt_keeps_its_own_mean(encoder: TextEncoder) -> None:
+    words = "a fox in the snow " * 4
+    alone = encoder.encode([f"{words}(owl:2)"], "weighted")
+    plain = encoder.encode([f"{words}owl"])
+    together = encoder.encode([f"{words}(owl:2)", "(a:3) fox"], "weighted")
+    torch.testing.assert_close(together[0], alone[0])
+    torch.testing.assert_close(alone[:, :LENGTH], plain[:, :LENGTH])  # the weighted word is in the last chunk
+    assert not torch.allclose(alone[:, -LENGTH:], plain[:, -LENGTH:])
+
+
+@torch.no_grad()
+def test_a_prompt_without_weights_is_the_same_in_both_syntaxes(encoder: TextEncoder) -> None:
+    assert torch.equal(encoder.encode(CAPTIONS, "weighted"), encoder.encode(CAPTIONS))
+
+
+def test_a_chunk_whose_mean_is_lost_stays_finite() -> None:
+    states = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])  # (1, 2, 2)
+    assert torch.equal(emphasise(states, torch.zeros(1, 1, 2)), torch.zeros(1, 2, 2))
