@@ -15,6 +15,7 @@ import torch
 from app.jobs.catalogue import CatalogueEntry, ModelDefaults
 from app.jobs.settings import Settings
 from models import ModelError, Pipeline, TextToImage, bundled_models, find_models, load_pipeline
+from worker.developing import REQUESTS
 
 log = structlog.get_logger()
 
@@ -129,12 +130,12 @@ def find_sources(models_dir: Path | None) -> list[str | Path]:
 
 
 def catalogue_entry(pipeline: Pipeline, fingerprint: str) -> CatalogueEntry:
-    """What the catalogue is told of a loaded model."""
+    """What the catalogue is told of a loaded model: of its tasks those that jobs can ask for."""
     card = pipeline.card
     return CatalogueEntry(
         name=card.name,
         revision=card.revision,
-        tasks=list(card.tasks),
+        tasks=[task for task in card.tasks if task in REQUESTS],
         native_width=card.native_width,
         native_height=card.native_height,
         min_side=card.min_side,

@@ -85,9 +85,15 @@ def test_a_users_model_is_loaded_after_the_bundled_ones_and_so_replaces_them(
     assert studio.find_sources(models_dir) == ["storybook", models_dir / "broken", models_dir / "small"]
 
 
-def test_the_catalogue_is_told_all_that_the_card_says() -> None:
+def test_the_catalogue_is_told_all_that_the_card_says_but_tasks_that_no_job_can_ask_for() -> None:
     pipeline = small_pipeline()
-    card = replace(pipeline.card, vocabulary={"colours": ("red", "blue")}, examples=("a red fox",), licence="MIT")
+    card = replace(
+        pipeline.card,
+        tasks=("text_to_image", "inpaint"),
+        vocabulary={"colours": ("red", "blue")},
+        examples=("a red fox",),
+        licence="MIT",
+    )
     pipeline.card = card
     entry = catalogue_entry(pipeline, "a chip")
     assert entry.model_dump() == {
