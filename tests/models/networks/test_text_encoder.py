@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from transformers import CLIPTextConfig, CLIPTextModel
 
+from models.checkpoints.diffusers_config import read_text_encoder
 from models.config import TextEncoderConfig
 from models.networks.text_encoder import TextEncoder
 from models.training.tokenizer import train_tokenizer
@@ -54,3 +56,28 @@ def test_words_that_were_never_seen_are_spelled_and_come_back(encoder: TextEncod
 def test_every_id_is_inside_the_embedding(encoder: TextEncoder) -> None:
     vocabulary = encoder.tokenizer.get_vocab()
     assert max(vocabulary.values()) < encoder.config.vocab_size
+
+
+@pytest.mark.parametrize(
+    "published",
+    [
+        {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "num_hidden_layers": 12},
+        {
+            "hidden_act": "gelu",
+            "hidden_size": 1024,
+            "intermediate_size": 4096,
+            "num_attention_heads": 16,
+            "num_hidden_layers": 23,
+        },
+    ],
+    ids=["SD 1: CLIP ViT-L/14", "SD 2: OpenCLIP ViT-H/14"],
+)
+def test_real_sizes_have_the_same_keys_and_shapes_as_transformers(
+    published: dict[str, object], encoder: TextEncoder
+) -> None:
+    with torch.device("meta"):
+        oracle = CLIPTextModel(CLIPTextConfig(**published))
+        ours = TextEncoder(read_text_encoder(published), encoder.tokenizer).transformer
+    shapes = {name: tensor.shape for name, tensor in ours.state_dict().items()}
+    assert shapes == {name: tensor.shape for name, tensor in oracle.state_dict().items()}
+    assert ours.config.hidden_act == oracle.config.hidden_act
