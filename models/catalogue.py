@@ -30,9 +30,16 @@ def load_pipeline(
 
     Raises: ModelError naming what there is, if there is no such model; CheckpointError if it cannot be loaded.
     """
-    folder = Path(model)
-    if isinstance(model, str) and model in bundled_models():
-        folder = BUNDLED / model
+    folder = find_model(model)
     if not folder.is_dir():
-        raise ModelError(f"no model {str(model)!r}: bundled are {bundled_models()}, or give a folder")
+        raise ModelError(f"{folder} is one file: give a diffusers folder")
     return load_folder(folder, device=torch.device(device), dtype=dtype)
+
+
+def find_model(model: str | Path) -> Path:
+    """Where a bundled name or a path leads. Raises: ModelError naming what there is, if that is nowhere."""
+    if isinstance(model, str) and model in bundled_models():
+        return BUNDLED / model
+    if not Path(model).exists():
+        raise ModelError(f"no model {str(model)!r}: bundled are {bundled_models()}, or give a folder")
+    return Path(model)

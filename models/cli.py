@@ -9,7 +9,7 @@ import torch
 import typer
 from PIL import Image
 
-from models.catalogue import load_pipeline
+from models.catalogue import find_model, load_pipeline
 from models.errors import ModelError
 from models.tasks import TextToImage
 
@@ -123,23 +123,20 @@ def evaluate(
 
 
 @cli.command()
-def inspect(model: Annotated[str, typer.Argument(help="A bundled name or a folder.")]) -> None:
-    """Tell what a model is: its tasks, sizes, networks and schedule."""
+def inspect(model: Annotated[str, typer.Argument(help="A bundled name, a folder or a file.")]) -> None:
+    """Tell what a model is, from its configs and headers alone; exits with 1 if it cannot be loaded."""
+    from models.checkpoints.description import describe
+
     try:
-        pipeline = load_pipeline(model)
+        description = describe(find_model(model))
     except ModelError as error:
         raise typer.BadParameter(str(error)) from error
-    card, unet, vae = pipeline.card, pipeline.unet.config, pipeline.autoencoder.config
-    typer.echo(f"{card.name} ({card.revision}), {card.parameters / 1e6:.1f} M parameters, licence {card.licence}")
-    typer.echo(f"tasks         {', '.join(card.tasks)}")
-    typer.echo(f"native size   {card.native_width} x {card.native_height} px, sides {card.min_side}..{card.max_side}")
-    typer.echo(f"unet          {unet.in_channels} -> {unet.out_channels} channels, levels {unet.channels}")
-    typer.echo(f"autoencoder   f = {vae.factor}, {vae.latent_channels} latent channels, levels {vae.channels}")
-    typer.echo(f"text          {pipeline.text_encoder.config}")
-    typer.echo(f"schedule      T = {pipeline.schedule.num_timesteps}, predicts {pipeline.schedule.prediction}")
-    typer.echo(f"samplers      {', '.join(card.samplers)}")
-    for kind, words in card.vocabulary.items():
-        typer.echo(f"{kind:<13} {', '.join(words)}")
+    for name, said in description.facts:
+        typer.echo(f"{name:<13} {said}")
+    for problem in description.problems:
+        typer.echo(f"broken        {problem}", err=True)
+    if description.problems:
+        raise typer.Exit(1)
 
 
 def main() -> None:

@@ -48,6 +48,11 @@ class UNetConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.norm_groups < 1 or min(self.heads) < 1:
             raise ValueError(f"norm_groups and heads must be at least 1, got {self.norm_groups} and {self.heads}")
+        if self.channels[0] % 2 or not 0 <= self.freq_shift < self.channels[0] // 2:
+            raise ValueError(
+                f"the timestep's sinusoids need an even channels[0] and 0 <= freq_shift < channels[0] / 2, "
+                f"got {self.channels[0]} and {self.freq_shift:g}"
+            )
         for width, heads in zip(self.channels, self.heads, strict=True):
             if width % self.norm_groups:
                 raise ValueError(f"channels must be multiples of norm_groups = {self.norm_groups}, got {width}")
@@ -96,6 +101,12 @@ class TextEncoderConfig:
     context_length: int = 77
     activation: str = "quick_gelu"
     mlp_width: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"width must be a multiple of heads, got {self.width} for {self.heads} heads")
+        if self.context_length < 3:
+            raise ValueError(f"context_length must be at least 3, got {self.context_length}")
 
 
 @dataclass(frozen=True, slots=True)

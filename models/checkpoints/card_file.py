@@ -1,7 +1,8 @@
-"""darkroom.json: what a model folder says about itself beyond its weights."""
+"""darkroom.json: what a model folder says about itself beyond its weights; and what can be told of one without it."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -11,11 +12,17 @@ from typing import Any, get_type_hints
 import torch
 
 from models.card import ModelCard
-from models.checkpoints.weights import read_json
+from models.checkpoints.json_fields import read_json
 from models.errors import CheckpointError
+from models.networks.autoencoder import Autoencoder
+from models.networks.text_encoder import TextEncoder
+from models.networks.unet import UNet
 from models.preview import LatentToRgb
+from models.sampling import SAMPLERS
 
 NAME = "darkroom.json"
+PAINTING = ("text_to_image", "image_to_image", "inpaint")
+_REVISION_CHUNKS = 16
 
 
 def read(folder: Path) -> ModelCard | None:
@@ -60,6 +67,45 @@ def write(folder: Path, card: ModelCard, preview: LatentToRgb | None, *, revisio
     if preview is not None:
         given["preview"] = {"weight": _rounded(preview.weight), "bias": _rounded(preview.bias)}
     (folder / NAME).write_text(json.dumps(given, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def plain_card(
+    folder: Path, unet: UNet, autoencoder: Autoencoder, text_encoder: TextEncoder, *, sampler: str
+) -> ModelCard:
+    """What can be told of a folder that says nothing about itself; the networks may be on the meta device."""
+    factor, latent = autoencoder.config.factor, autoencoder.config.latent_channels
+    native = read_json(folder / "unet" / "config.json").get("sample_size")
+    side = (native if type(native) is int and 1 <= native <= 1024 else 64) * factor
+    return ModelCard(
+        name=folder.name,
+        revision=revision_of(folder),
+        # a picture beside the latents: it makes that one larger, and paints none from text alone
+        tasks=("super_resolution",) if unet.config.in_channels == latent + 3 else PAINTING,
+        native_width=side,
+        native_height=side,
+        min_side=factor * 8,
+        max_side=2 * side,
+        multiple=factor,
+        samplers=tuple(SAMPLERS),
+        default_steps=25,
+        default_guidance_scale=7.5,
+        default_sampler=sampler,
+        parameters=sum(part.numel() for net in (unet, autoencoder, text_encoder) for part in net.parameters()),
+    )
+
+
+def revision_of(folder: Path) -> str:
+    """Twelve hexadecimal digits that change with any config or weight of the folder, as far as its size and its first
+    16 MiB tell: all of a bundled model, the header and the first layers of a large one."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors")):
+        if path.name == NAME:
+            continue
+        digest.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode())
+        with path.open("rb") as file:
+            for _ in range(_REVISION_CHUNKS):
+                digest.update(file.read(1 << 20))
+    return digest.hexdigest()[:12]
 
 
 def _typed(folder: Path, name: str, value: Any, kind: Any) -> Any:

@@ -3,28 +3,18 @@
 import json
 import os
 import pickle
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from models import CheckpointError, ModelError, Pipeline, TextToImage, load_pipeline
-from models.checkpoints.diffusers import load_tokenizer, save_weights
-from models.checkpoints.diffusers_config import (
-    read_autoencoder,
-    read_schedule,
-    read_text_encoder,
-    read_unet,
-    write_unet,
-)
+from models.checkpoints.saving import save_weights
+from models.checkpoints.tokenizer import load_tokenizer
 from models.checkpoints.weights import load_weights, weight_files
-from tests.models.conftest import small_unet
 
 REQUEST = TextToImage(prompt="a fox in the snow", seed=42, num_steps=5, guidance_scale=3.0)
 
@@ -123,7 +113,7 @@ def test_what_is_no_model_folder_says_so(tmp_path: Path) -> None:
         load_pipeline("nothing")
     with pytest.raises(CheckpointError, match="neither"):
         load_tokenizer(tmp_path)
-    (tmp_path / "tokenizer.json").write_text("{")
+    (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(CheckpointError, match="not a CLIP tokenizer"):
         load_tokenizer(tmp_path)
 
@@ -152,11 +142,15 @@ def test_a_wrong_card_is_refused_by_entry(folder: Path, changes: dict[str, objec
         ("unet/config.json", {"down_block_types": ["Evil", "DownBlock2D"]}, "down_block_types must list"),
         ("unet/config.json", {"up_block_types": ["UpBlock2D"] * 2}, "mirror"),
         ("unet/config.json", {"norm_num_groups": 7}, "norm_groups"),
-        ("vae/config.json", {"latent_channels": "4"}, "latent_channels must be int"),
+        ("vae/config.json", {"latent_channels": "4"}, "latent_channels must be a whole number"),
         ("text_encoder/config.json", {"model_type": "t5"}, "model_type"),
         ("scheduler/scheduler_config.json", {"beta_schedule": "exp"}, "beta_schedule must be"),
         ("scheduler/scheduler_config.json", {"prediction_type": "flow"}, "prediction_type must be"),
-        ("scheduler/scheduler_config.json", {"num_train_timesteps": 0}, "makes no schedule"),
+        (
+            "scheduler/scheduler_config.json",
+            {"prediction_type": "epsilon", "rescale_betas_zero_snr": True},
+            "makes no schedule",
+        ),
     ],
 )
 def test_a_config_that_cannot_be_built_names_the_key(
@@ -165,34 +159,3 @@ def test_a_config_that_cannot_be_built_names_the_key(
     edit(folder / file, **changes)
     with pytest.raises(CheckpointError, match=said):
         load_pipeline(folder)
-
-
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=9),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=6,
-)
-
-
-@settings(max_examples=300, deadline=None)
-@given(key=st.sampled_from(sorted(write_unet(small_unet(), sample_size=8))), value=JSON)
-def test_a_hostile_value_for_any_key_is_a_clean_error_or_a_config(key: str, value: object) -> None:
-    config = write_unet(small_unet(), sample_size=8) | {key: value}
-    for read in (read_unet, read_autoencoder, read_text_encoder, read_schedule):
-        with suppress(CheckpointError):  # any other exception fails the test
-            read(config)
-
-
-@settings(max_examples=300, deadline=None)
-@given(where=st.integers(0, 400), what=st.binary(min_size=1, max_size=8))
-def test_a_mutated_header_is_a_clean_error_or_loads(
-    tmp_path_factory: pytest.TempPathFactory, where: int, what: bytes
-) -> None:
-    path = tmp_path_factory.mktemp("weights") / "model.safetensors"
-    network = torch.nn.Linear(4, 4)
-    save_file(network.state_dict(), path)
-    content = bytearray(path.read_bytes())
-    content[where : where + len(what)] = what
-    path.write_bytes(bytes(content))
-    with suppress(CheckpointError):  # any other exception fails the test
-        load_weights(network, [path])

@@ -48,6 +48,17 @@ def test_a_config_survives_the_way_into_a_file_and_back() -> None:
         assert read_autoencoder(write_autoencoder(config, size=32)) == config
 
 
+@pytest.mark.parametrize(
+    ("widths", "layers"), [((128, 256, 512, 512), 2), ((128, 256, 512), 2)], ids=["f = 8: SD 1, 2", "f = 4: upscaler"]
+)
+def test_real_sizes_have_the_same_keys_and_shapes_as_diffusers(widths: tuple[int, ...], layers: int) -> None:
+    published = write_autoencoder(AutoencoderConfig(channels=widths, layers_per_block=layers), size=512)
+    with torch.device("meta"):
+        oracle, autoencoder = AutoencoderKL.from_config(published), Autoencoder(read_autoencoder(published))
+    shapes = {name: tensor.shape for name, tensor in autoencoder.state_dict().items()}
+    assert shapes == {name: tensor.shape for name, tensor in oracle.state_dict().items()}
+
+
 def test_kl_of_a_gaussian_agrees_with_torch() -> None:
     mean, log_variance = torch.randn(3, 4, 2, 2), torch.randn(3, 4, 2, 2)
     ours = DiagonalGaussian(mean, log_variance).kl()

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
+from transformers import CLIPTextConfig, CLIPTextModel
 
+from models.checkpoints.diffusers_config import read_text_encoder
 from models.config import TextEncoderConfig
 from models.networks.text_encoder import TextEncoder, emphasise
 from models.training.tokenizer import train_tokenizer
@@ -87,3 +89,28 @@ def test_a_prompt_without_weights_is_the_same_in_both_syntaxes(encoder: TextEnco
 def test_a_chunk_whose_mean_is_lost_stays_finite() -> None:
     states = torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])  # (1, 2, 2)
     assert torch.equal(emphasise(states, torch.zeros(1, 1, 2)), torch.zeros(1, 2, 2))
+
+
+@pytest.mark.parametrize(
+    "published",
+    [
+        {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "num_hidden_layers": 12},
+        {
+            "hidden_act": "gelu",
+            "hidden_size": 1024,
+            "intermediate_size": 4096,
+            "num_attention_heads": 16,
+            "num_hidden_layers": 23,
+        },
+    ],
+    ids=["SD 1: CLIP ViT-L/14", "SD 2: OpenCLIP ViT-H/14"],
+)
+def test_real_sizes_have_the_same_keys_and_shapes_as_transformers(
+    published: dict[str, object], encoder: TextEncoder
+) -> None:
+    with torch.device("meta"):
+        oracle = CLIPTextModel(CLIPTextConfig(**published))
+        ours = TextEncoder(read_text_encoder(published), encoder.tokenizer).transformer
+    shapes = {name: tensor.shape for name, tensor in ours.state_dict().items()}
+    assert shapes == {name: tensor.shape for name, tensor in oracle.state_dict().items()}
+    assert ours.config.hidden_act == oracle.config.hidden_act
