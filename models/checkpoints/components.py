@@ -40,7 +40,7 @@ def load_text_encoder(folder: Path, tokenizer: Path, *, device: torch.device, dt
     _load(text_encoder.transformer, folder, TEXT_STEM, device, dtype, rename=text_key)
     # the one buffer that files leave out
     positions = torch.arange(text_encoder.config.context_length, device=device)[None]
-    text_encoder.transformer.embeddings.position_ids = positions
+    text_encoder.transformer.embeddings.register_buffer("position_ids", positions, persistent=False)
     return text_encoder.eval()
 
 

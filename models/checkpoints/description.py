@@ -153,5 +153,5 @@ def _told_of_file(path: Path) -> str:
         with safe_open(path, framework="pt") as file:
             said = looks_like(list(file.keys()))
     except (SafetensorError, OSError) as error:
-        return f"{path} is no model folder, and no safetensors file either: {str(error):.300}"
+        return f"{path} is no model folder, and no safetensors file either: {error!s:.300}"
     return f"{path} is one file, not a diffusers folder" + (f". It looks like {said}" if said else "")

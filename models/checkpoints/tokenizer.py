@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from transformers import CLIPTokenizer
 
@@ -34,12 +35,13 @@ def load_tokenizer(folder: Path) -> CLIPTokenizer:
     if strangers:
         raise CheckpointError(f"{folder} is not a CLIP tokenizer: its vocabulary has no {', '.join(strangers):.80}")
     try:
-        return CLIPTokenizer(vocab=vocab, merges=merges, **marks)
+        pairs: Any = merges  # transformers annotates strings and takes pairs
+        return CLIPTokenizer(vocab=vocab, merges=pairs, **marks)
     except BaseException as error:
         # the library's Rust half panics over merges that make no piece, and a panic is no Exception
         if isinstance(error, (KeyboardInterrupt, SystemExit)):
             raise
-        raise CheckpointError(f"{folder} is not a CLIP tokenizer: {str(error):.300}") from error
+        raise CheckpointError(f"{folder} is not a CLIP tokenizer: {error!s:.300}") from error
 
 
 def _from_one_file(path: Path) -> tuple[dict[str, int], list[tuple[str, str]]]:

@@ -145,7 +145,7 @@ def _opened(path: Path) -> Iterator[Any]:
             yield file
     except (SafetensorError, OSError, ValueError) as error:
         # cut: the library quotes what it cannot read, however long
-        raise CheckpointError(f"{path} cannot be read: {str(error):.300}") from error
+        raise CheckpointError(f"{path} cannot be read: {error!s:.300}") from error
 
 
 def _shown(key: str) -> str:

@@ -56,7 +56,8 @@ class TextEncoder(nn.Module):
         Shapes: tokens (n, k, l). Returns (n, k * l, d).
         """
         states: Tensor = self.transformer(tokens.flatten(0, 1)).last_hidden_state  # (n * k, l, d)
-        return states.unflatten(0, tokens.shape[:2]).flatten(1, 2)
+        n, k, length = tokens.shape
+        return states.reshape(n, k * length, -1)
 
     def encode(self, prompts: Sequence[str], syntax: PromptSyntax = "plain") -> Tensor:
         """The states of prompts, computed on the transformer's device. Returns (n, k * l, d).
