@@ -137,11 +137,13 @@ def _served(app: FastAPI) -> Iterator[str]:
     config = uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=5)
     server = uvicorn.Server(config)
     listener = config.bind_socket()
+    listener.listen()
+    listener.listen()  # bound is not yet listening: until it is, a request is refused instead of kept waiting
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     try:
-        # The socket listens already: the first request waits until the app has started.
+        # The first request waits until the app has started.
         httpx2.get(f"{url}/healthz", timeout=30).raise_for_status()
         yield url
     finally:
