@@ -16,7 +16,7 @@ pytestmark = pytest.mark.browser
 AXE = Path(__file__).parent / "vendor/axe.min.js"
 NAMES = ("chromium-headless-shell", "chromium", "google-chrome", "chromium-browser")
 HOW_TO_GET_ONE = "python -m playwright install --with-deps --only-shell chromium"
-PATIENCE_MS = 120_000  # a loaded machine is slow, not wrong
+PATIENCE_MS = 90_000  # a loaded machine is slow, not wrong
 
 NOWHERE = "/nowhere"
 PROMPT = "a red ball on a table"
@@ -77,7 +77,7 @@ def image_path(made: dict[str, Any]) -> str:
 
 def settled(page: Page) -> Page:
     """The page, once all its pictures are there."""
-    for picture in page.locator("img").all():
+    for picture in page.locator("img:visible").all():
         # Those further down are fetched when they are looked at.
         picture.scroll_into_view_if_needed()
         expect(picture).to_have_js_property("complete", True, timeout=PATIENCE_MS)
