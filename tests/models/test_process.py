@@ -265,6 +265,13 @@ def test_algorithm_2_with_the_exact_reverse_process_draws_the_data(prediction):
     assert samples.var().item() == pytest.approx(variance - missing, rel=0.04)
 
 
+def test_algorithm_2_adds_no_noise_after_its_last_step():
+    schedule = linear_schedule(1, 0.3, 0.3, prediction="x0")
+    image = noise(4, 2, seed=1)
+    (only,) = ancestral_sampling(lambda _x, _t: image, noise(4, 2), schedule, torch.Generator().manual_seed(0), "beta")
+    torch.testing.assert_close(only, image)
+
+
 def test_algorithm_2_is_a_function_of_its_generator():
     def walk(seed):
         generator = torch.Generator().manual_seed(seed)
