@@ -47,7 +47,9 @@ def test_a_number_that_is_none_is_a_clean_error(client: TestClient, field: str, 
     response = client.post(JOBS, content=body, headers={"content-type": "application/json"})
     assert response.status_code in (400, 422)
     problem(response, response.status_code, "bad-request" if response.status_code == 400 else "invalid")
-    assert "999" not in response.text
+    said = response.json()
+    del said["instance"]  # a random name, which may hold any digits
+    assert "999" not in str(said)
 
 
 @pytest.mark.parametrize(
