@@ -59,10 +59,10 @@ def show(image: OwnImage) -> ImageDetailOut:
     },
 )
 @router.head("/{id}/content", include_in_schema=False)
-def content(image: OwnImage, house: Inside, request: Request, if_none_match: IfNoneMatch = None) -> Response:
+def content(image: OwnImage, house: Inside, if_none_match: IfNoneMatch = None) -> Response:
     """The file exactly as it was developed.  Its ETag is its SHA-256."""
     headers = {"Content-Disposition": f'inline; filename="darkroom-{image.seed}.{suffix(image)}"'}
-    return _file(house, image.key, MEDIA_TYPES[image.format], image.sha256, headers, request, if_none_match)
+    return _file(house, image.key, MEDIA_TYPES[image.format], image.sha256, headers, if_none_match)
 
 
 @router.get(
@@ -72,10 +72,10 @@ def content(image: OwnImage, house: Inside, request: Request, if_none_match: IfN
     responses={200: {"content": {"image/webp": {}}}, **NOT_MODIFIED, **documented(NotFound)},
 )
 @router.head("/{id}/thumbnail/256", include_in_schema=False)
-def thumbnail(image: OwnImage, house: Inside, request: Request, if_none_match: IfNoneMatch = None) -> Response:
+def thumbnail(image: OwnImage, house: Inside, if_none_match: IfNoneMatch = None) -> Response:
     """The picture as a WebP that fits into 256 by 256 pixels."""
     tag = f"{image.sha256}-256"
-    return _file(house, image.thumbnail_key, MEDIA_TYPES["webp"], tag, {}, request, if_none_match)
+    return _file(house, image.thumbnail_key, MEDIA_TYPES["webp"], tag, {}, if_none_match)
 
 
 def _file(
@@ -84,7 +84,6 @@ def _file(
     media_type: str,
     tag: str,
     headers: Mapping[str, str],
-    request: Request,
     if_none_match: str | None,
 ) -> Response:
     """What is stored under `key`, or 304 if the client has it; either may be kept for ever."""
@@ -92,11 +91,7 @@ def _file(
     headers = {**headers, "ETag": etag, "Cache-Control": "private, max-age=31536000, immutable"}
     if if_none_match is not None and _names(if_none_match, etag):
         return Response(status_code=304, headers=headers)
-    response = Response(house.storage.get(key), headers=headers, media_type=media_type)
-    if request.method == "HEAD":
-        # The length stays: it is that of the body a GET would bring.
-        response.body = b""
-    return response
+    return Response(house.storage.get(key), headers=headers, media_type=media_type)
 
 
 def _names(if_none_match: str, etag: str) -> bool:

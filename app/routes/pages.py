@@ -18,7 +18,7 @@ from app.routes.images import OwnImage, suffix
 from app.routes.paging import Cursor
 from app.routes.rendering import Card, is_part, recipe_of, render
 
-LATEST = 12
+LATEST = 16
 PER_PAGE = 48
 READ = ["GET", "HEAD"]
 

@@ -165,6 +165,14 @@ def test_while_the_database_is_away_a_client_is_told_to_come_back(settings: Sett
     assert int(response.headers["retry-after"]) > 0
 
 
+def test_an_id_that_cannot_be_is_not_looked_up(settings: Settings) -> None:
+    away = settings.model_copy(update={"database_url": "postgresql+psycopg://nobody@127.0.0.1:1/none"})
+    with TestClient(create_app(away), base_url="http://localhost") as client:
+        # PostgreSQL could not even be asked about the first.
+        for id in ("%00", "0" * 31, "A" * 32):
+            problem(client.get(f"{JOBS}/{id}"), 404, "not-found")
+
+
 def test_a_defect_is_an_internal_error_that_tells_only_the_log(app: FastAPI, client: TestClient) -> None:
     @app.get("/broken")
     def broken() -> None:

@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from redis import Redis
 
 from app.jobs.catalogue import CatalogueEntry
 from app.jobs.events import publish_done, publish_progress, publish_state
+from app.jobs.failures import StoreUnavailable
 from app.jobs.settings import Settings
 from app.jobs.spec import TextToImageParams
 from app.jobs.store import Claim, Job, Store
@@ -135,6 +137,28 @@ def test_a_stream_learns_from_the_row_while_redis_is_away(
         ("state", "succeeded"),
         ("done", "succeeded"),
     ]
+
+
+def test_an_open_stream_outlasts_a_database_that_is_away(
+    url: str, store: Store, make_params: Params, develop: Callable[[], Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = store.submit(make_params(), "local")
+    get, refusals = Store.get, 2
+
+    def is_away_for_a_while(store: Store, job_id: str, owner: str) -> Job:
+        nonlocal refusals
+        if refusals:
+            refusals -= 1
+            raise StoreUnavailable("away")
+        return get(store, job_id, owner)
+
+    def goes_away() -> None:
+        develop()
+        monkeypatch.setattr(Store, "get", is_away_for_a_while)
+
+    said = asyncio.run(watch(url, job.id, goes_away))
+    assert refusals == 0
+    assert [event.data["state"] for event in said] == ["queued", "succeeded", "succeeded"]
 
 
 def test_a_waiting_client_sees_its_place_in_the_queue_change(
