@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from models.card import ModelCard
-from models.checkpoints.diffusers import save_folder
+from models.checkpoints.writing import save_folder
 from models.config import Preset
 from models.networks.autoencoder import Autoencoder
 from models.networks.text_encoder import TextEncoder

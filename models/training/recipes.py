@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from models.checkpoints.components import load_autoencoder
-from models.checkpoints.diffusers import save_autoencoder
+from models.checkpoints.writing import save_autoencoder
 from models.training.autoencoder import AutoencoderObjective, measure_psnr, whiten_latents
 from models.training.batches import draw_batch
 from models.training.checkpoint import load_ema

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from models import ModelCard, Pipeline
-from models.checkpoints.diffusers import save_folder
+from models.checkpoints.writing import save_folder
 from models.config import AutoencoderConfig, TextEncoderConfig, UNetConfig
 from models.networks.autoencoder import Autoencoder
 from models.networks.text_encoder import TextEncoder

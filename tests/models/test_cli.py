@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from models.checkpoints.diffusers import save_folder
+from models.checkpoints.writing import save_folder
 from models.cli import cli
 from models.schedule import cosine_schedule
 from tests.models.conftest import small_pipeline

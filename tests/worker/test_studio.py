@@ -15,7 +15,7 @@ from app.jobs.spec import TextToImageParams
 from app.jobs.storage import open_storage
 from app.jobs.store import State, Store, open_store
 from models import Pipeline, TextToImage
-from models.checkpoints.diffusers import save_folder
+from models.checkpoints.writing import save_folder
 from tests.models.conftest import small_pipeline
 from tests.worker.conftest import Running, wait_until
 from worker import studio
