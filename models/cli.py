@@ -60,6 +60,26 @@ def train_diffusion(
     typer.echo(f"wrote {run / name}")
 
 
+@train_cli.command("super-resolution")
+def train_super_resolution(
+    config: ConfigFile,
+    run: RunFolder,
+    autoencoder: Annotated[Path, typer.Option(help="A vae folder: RUN/vae of stage 1.", exists=True, file_okay=False)],
+    name: Annotated[str, typer.Option(help="What the model will be called.")] = "storybook-x4",
+    start: StartFolder = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+) -> None:
+    """An upscaler. Ends by writing RUN/NAME, a diffusers folder."""
+    from models.training import recipes
+
+    _use_threads(threads)
+    recipes.train_super_resolution(
+        config, run, autoencoder, name=name, start=start, device=torch.device(device), report=typer.echo
+    )
+    typer.echo(f"wrote {run / name}")
+
+
 @cli.command()
 def render(
     out: Annotated[Path, typer.Argument(help="The contact sheet to write (.png).")],

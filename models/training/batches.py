@@ -5,7 +5,7 @@ Axes: b batch, h height, w width (pixels, or latent cells where the name says so
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,15 +39,15 @@ def draw_batch(stage: Stage, size: int, step: int, batch_size: int, *, split: Sp
     )
 
 
-def batches(stage: Stage, size: int, first_step: int, batch_size: int, *, seed: int) -> Iterator[Batch]:
-    """Batches from `first_step` on, without end; the next is drawn while the last is used."""
+def batches(draw: Callable[[int], Batch], first_step: int) -> Iterator[Batch]:
+    """What `draw` makes of each step from `first_step` on, without end; the next is drawn while the last is used."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="scenes") as pool:
         step = first_step
-        coming = pool.submit(draw_batch, stage, size, step, batch_size, seed=seed)
+        coming = pool.submit(draw, step)
         while True:
             batch = coming.result()
             step += 1
-            coming = pool.submit(draw_batch, stage, size, step, batch_size, seed=seed)
+            coming = pool.submit(draw, step)
             yield batch
 
 

@@ -1,4 +1,4 @@
-"""What a training run is: two frozen dataclasses, read from a TOML file that is checked key by key."""
+"""What a training run is: frozen dataclasses, read from a TOML file that is checked key by key."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ class TrainingConfig:
     bfloat16: bool = True  # autocast of the networks; weights, losses and moments stay float32
     checkpoint_every: int = 250
     grid_every: int = 500
+    crop_size: int = 0  # 0: whole scenes at the preset's native size; else squares of this side out of larger ones
+    texture_share: float = 0.0  # of the squares: pictures that are no scenes
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
@@ -40,6 +42,15 @@ class TrainingConfig:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0.0 <= self.ema_decay < 1.0:
             raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
+        if self.crop_size < 0 or self.crop_size % 16:
+            raise ValueError(f"crop_size must be 0 or a multiple of 16, got {self.crop_size}")
+        if not 0.0 <= self.texture_share <= 1.0 or (self.texture_share and not self.crop_size):
+            raise ValueError(f"texture_share must be in [0, 1], and 0 without crop_size, got {self.texture_share}")
+
+    @property
+    def size(self) -> int:
+        """The side of the pictures that are learned from, in pixels."""
+        return self.crop_size or PRESETS[self.preset].native_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +62,11 @@ class AutoencoderTraining(TrainingConfig):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DiffusionTraining(TrainingConfig):
-    """Stage 2: the UNet and the text encoder, jointly, on the latents of stage 1."""
+class LatentTraining(TrainingConfig):
+    """A UNet and its text encoder, jointly, on the latents of stage 1: what every such run needs."""
 
     caption_dropout: float = 0.12
-    pool_size: int = 0  # scenes encoded once and drawn from again and again; 0: every step has new scenes
-    full_mask_share: float = 0.75  # of the rows: text_to_image; the others are inpaint
-    box_weight: float = 2.0  # how much more a latent cell inside an object's box counts
+    pool_size: int = 0  # pictures encoded once and drawn from again and again; 0: every step has new ones
     snr_ceiling: float = 5.0
     corpus_size: int = 20_000  # captions that the tokenizer learns from
     max_merges: int = 400
@@ -66,9 +75,33 @@ class DiffusionTraining(TrainingConfig):
 
     def __post_init__(self) -> None:
         TrainingConfig.__post_init__(self)
-        for name in ("caption_dropout", "full_mask_share"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+        _check_share("caption_dropout", self.caption_dropout)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffusionTraining(LatentTraining):
+    """Stage 2: text_to_image and inpaint in one UNet."""
+
+    full_mask_share: float = 0.75  # of the rows: text_to_image; the others are inpaint
+    box_weight: float = 2.0  # how much more a latent cell inside an object's box counts
+
+    def __post_init__(self) -> None:
+        LatentTraining.__post_init__(self)
+        _check_share("full_mask_share", self.full_mask_share)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuperResolutionTraining(LatentTraining):
+    """An upscaler: latents of a picture, given the picture at a quarter of its side."""
+
+    max_noise_level: int = 350  # the small picture is noised by 0 .. this, mostly a little
+    grid_guidance_scale: float = 1.0
+    grid_steps: int = 4
+
+
+def _check_share(name: str, share: float) -> None:
+    if not 0.0 <= share <= 1.0:
+        raise ValueError(f"{name} must be in [0, 1], got {share}")
 
 
 Config = TypeVar("Config", bound=TrainingConfig)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from models.card import ModelCard
+from models.checkpoints.card_file import PAINTING
 from models.checkpoints.writing import save_folder
 from models.config import Preset
 from models.networks.autoencoder import Autoencoder
 from models.networks.text_encoder import TextEncoder
 from models.networks.unet import UNet
-from models.pipeline import Pipeline
+from models.pipeline import LowResNoise, Pipeline
 from models.preview import fit_latent_to_rgb
 from models.sampling import SamplerOptions
 from models.schedule import Schedule, Spacing
-from models.training.batches import draw_batch
+from models.training.batches import Batch
 from models.training.domain import Stage
 from models.training.vocabulary import examples, vocabulary
 
@@ -31,11 +33,11 @@ def assemble(
     autoencoder: Autoencoder,
     text_encoder: TextEncoder,
     schedule: Schedule,
-    stage: Stage,
+    stage: Stage | None,
     name: str,
     preset: Preset,
 ) -> Pipeline:
-    """A pipeline of networks that were just trained on a stage of the curriculum."""
+    """A pipeline of networks that were just trained, on a stage of the curriculum if it has words to offer."""
     return Pipeline(
         unet=unet.eval(),
         autoencoder=autoencoder.eval(),
@@ -46,7 +48,7 @@ def assemble(
         card=ModelCard(
             name=name,
             revision="unsaved",
-            tasks=("text_to_image",),
+            tasks=PAINTING,
             native_width=preset.native_size,
             native_height=preset.native_size,
             min_side=preset.native_size,
@@ -58,15 +60,38 @@ def assemble(
             default_sampler="ddim",
             parameters=sum(part.numel() for net in (unet, autoencoder, text_encoder) for part in net.parameters()),
             licence="MIT",
-            vocabulary=vocabulary(stage),
-            examples=examples(stage),
+            vocabulary={} if stage is None else vocabulary(stage),
+            examples=() if stage is None else examples(stage),
         ),
     )
 
 
+def assemble_upscaler(
+    unet: UNet,
+    autoencoder: Autoencoder,
+    text_encoder: TextEncoder,
+    schedule: Schedule,
+    low_res: LowResNoise,
+    name: str,
+    preset: Preset,
+) -> Pipeline:
+    """A pipeline that enlarges, of networks that were just trained."""
+    painter = assemble(unet, autoencoder, text_encoder, schedule, None, name, preset)
+    painter.low_res = low_res
+    painter.card = replace(
+        painter.card,
+        tasks=("super_resolution",),
+        min_side=painter.card.multiple,
+        max_side=4 * preset.native_size,
+        default_steps=4,
+        default_guidance_scale=1.0,
+    )
+    return painter
+
+
 @torch.no_grad()
-def export(pipeline: Pipeline, stage: Stage, folder: Path, *, size: int) -> None:
-    """Writes the pipeline as a diffusers folder in float16, with a preview map fitted on scenes of its stage."""
-    images = draw_batch(stage, size, 0, 64).images.to(pipeline.device)
+def export(pipeline: Pipeline, pictures: Batch, folder: Path) -> None:
+    """Writes the pipeline as a diffusers folder in float16, with a preview map fitted on pictures like its own."""
+    images = pictures.images.to(pipeline.device)
     pipeline.latent_to_rgb = fit_latent_to_rgb(pipeline.autoencoder, pipeline.autoencoder.encode(images))
     save_folder(pipeline, folder, dtype=torch.float16)

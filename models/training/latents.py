@@ -49,8 +49,11 @@ class SceneEncoder:
 
     def _fresh(self, first_step: int) -> Iterator[Encoded]:
         config = self.config
-        scenes = batches(self.stage, self.size, first_step, config.batch_size, seed=config.seed)
-        for step, batch in enumerate(scenes, start=first_step):
+
+        def draw(step: int) -> Batch:
+            return draw_batch(self.stage, self.size, step, config.batch_size, seed=config.seed)
+
+        for step, batch in enumerate(batches(draw, first_step), start=first_step):
             yield self._given_to_some(self.encode(batch, step_generator(config.seed + 1, step)))
 
     def _from_pool(self, first_step: int) -> Iterator[Encoded]:

@@ -1,4 +1,4 @@
-"""The two stages from config file to folder: what `darkroom-models train` runs."""
+"""Every kind of run from config file to folder: what `darkroom-models train` runs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from torch import nn
 from models.checkpoints.components import load_autoencoder
 from models.checkpoints.writing import save_autoencoder
 from models.training.autoencoder import AutoencoderObjective, measure_psnr, whiten_latents
-from models.training.batches import draw_batch
 from models.training.checkpoint import load_ema
-from models.training.config import AutoencoderTraining, DiffusionTraining, read_config
-from models.training.diffusion import DiffusionObjective, TextAndUNet
-from models.training.export import assemble, export
+from models.training.config import AutoencoderTraining, DiffusionTraining, SuperResolutionTraining, read_config
+from models.training.diffusion import DiffusionObjective
+from models.training.export import assemble, assemble_upscaler, export
+from models.training.latent_networks import TextAndUNet
 from models.training.loop import Report, train
+from models.training.sources import Source
+from models.training.super_resolution import SuperResolutionObjective
 
-SCENES_FOR_STATISTICS = 64
+PICTURES_FOR_STATISTICS = 64
 
 
 def train_autoencoder(
@@ -31,10 +33,10 @@ def train_autoencoder(
     objective = AutoencoderObjective(config, device)
     _start_from(objective.network, start)
     best = train(objective, config, run, device=device, report=report).shadow
-    size = objective.preset.native_size
-    whiten_latents(best, draw_batch(objective.stage, size, 0, SCENES_FOR_STATISTICS).images.to(device))
-    save_autoencoder(best, run / "vae", size=size, dtype=torch.float32)
-    held_out = draw_batch(objective.stage, size, 0, SCENES_FOR_STATISTICS, split="held_out").images.to(device)
+    source = objective.source
+    whiten_latents(best, source.draw(0, PICTURES_FOR_STATISTICS).images.to(device))
+    save_autoencoder(best, run / "vae", size=config.size, dtype=torch.float32)
+    held_out = source.draw(0, PICTURES_FOR_STATISTICS, split="held_out").images.to(device)
     return measure_psnr(best, held_out)
 
 
@@ -66,7 +68,35 @@ def train_diffusion(
         name,
         objective.preset,
     )
-    export(pipeline, objective.stage, run / name, size=objective.preset.native_size)
+    export(pipeline, Source(config).draw(0, PICTURES_FOR_STATISTICS), run / name)
+
+
+def train_super_resolution(
+    config_file: Path,
+    run: Path,
+    autoencoder: Path,
+    *,
+    name: str,
+    start: Path | None,
+    device: torch.device,
+    report: Report,
+) -> None:
+    """An upscaler into RUN/NAME, a diffusers folder in float16. Raises: as `train_diffusion`."""
+    config = read_config(config_file, SuperResolutionTraining)
+    loaded = load_autoencoder(autoencoder, device=device, dtype=torch.float32)
+    objective = SuperResolutionObjective(config, loaded, device)
+    _start_from(objective.network, start)
+    best: TextAndUNet = train(objective, config, run, device=device, report=report).shadow
+    pipeline = assemble_upscaler(
+        best.unet,
+        objective.autoencoder,
+        best.text_encoder,
+        objective.schedule,
+        objective.low_res,
+        name,
+        objective.preset,
+    )
+    export(pipeline, objective.source.draw(0, PICTURES_FOR_STATISTICS), run / name)
 
 
 def _start_from(network: nn.Module, start: Path | None) -> None:

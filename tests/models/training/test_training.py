@@ -15,8 +15,9 @@ from models.schedule import cosine_schedule
 from models.training.autoencoder import AutoencoderObjective, edge_difference, whiten_latents
 from models.training.batches import box_cells, draw_batch, step_generator
 from models.training.config import AutoencoderTraining, DiffusionTraining, read_config
-from models.training.diffusion import DiffusionObjective, level_weight, silence_residuals, spread_timesteps
+from models.training.diffusion import DiffusionObjective
 from models.training.ema import Ema
+from models.training.latent_networks import level_weight, silence_residuals, spread_timesteps
 from models.training.latents import SceneEncoder
 from models.training.loop import learning_rate, train
 from models.training.masks import draw_masks, to_cells
@@ -231,7 +232,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(tmp_pat
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ('preset = "huge"', r"preset must be one of \['cpu', 'gpu'\], got 'huge'"),
+        ('preset = "huge"', r"preset must be one of \['cpu', 'gpu', 'x4'\], got 'huge'"),
         ('scenes = "z"', "scenes must be one of"),
         ("num_steps = 0", "num_steps must be at least 1, got 0"),
         ("batch_size = 2.5", "batch_size must be int, got 2.5"),
