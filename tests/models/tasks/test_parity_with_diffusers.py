@@ -60,7 +60,7 @@ def worst(ours: np.ndarray, theirs: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize(("num_steps", "strength", "scale"), [(5, 0.6, 1.0), (5, 1.0, 7.5), (20, 0.5, 7.5)])
-def test_image_to_image(tmp_path: Path, num_steps: int, strength: float, scale: float) -> None:
+def test_image_to_image(tmp_path: Path, num_steps: int, strength: float, scale: float, record_property: Any) -> None:
     folder = folder_of(tmp_path / "small")
     pipeline = load_pipeline(folder)
     latents = torch.randn(4, 8, 8)
@@ -79,14 +79,18 @@ def test_image_to_image(tmp_path: Path, num_steps: int, strength: float, scale: 
         generator=seeded(42),
         output_type="np",
     ).images[0]
-    assert worst(pipeline.generate(request)[0], picture) <= 1.0
+    error = worst(pipeline.generate(request)[0], picture)
+    record_property("error", error)
+    assert error <= 1.0
 
 
 @pytest.mark.parametrize(
     ("channels", "num_steps", "strength", "scale"),
     [(9, 5, 1.0, 1.0), (9, 20, 1.0, 7.5), (9, 5, 0.6, 7.5), (4, 5, 1.0, 7.5)],
 )
-def test_inpaint(tmp_path: Path, channels: int, num_steps: int, strength: float, scale: float) -> None:
+def test_inpaint(
+    tmp_path: Path, channels: int, num_steps: int, strength: float, scale: float, record_property: Any
+) -> None:
     folder = folder_of(tmp_path / "small", in_channels=channels)
     pipeline = load_pipeline(folder)
     image = torch.rand(32, 32, 3) * 2 - 1
@@ -115,11 +119,13 @@ def test_inpaint(tmp_path: Path, channels: int, num_steps: int, strength: float,
     ).images[0]
     ours = pipeline.generate(request)[0]
     hole = mask.bool().numpy()
-    assert worst(ours[hole], picture[hole]) <= 1.0
+    error = worst(ours[hole], picture[hole])
+    record_property("error", error)
+    assert error <= 1.0
 
 
 @pytest.mark.parametrize(("num_steps", "scale"), [(5, 1.0), (20, 7.5)])
-def test_super_resolution(tmp_path: Path, num_steps: int, scale: float) -> None:
+def test_super_resolution(tmp_path: Path, num_steps: int, scale: float, record_property: Any) -> None:
     folder = folder_of(tmp_path / "small", in_channels=7, num_class_embeds=1000)
     theirs = StableDiffusionUpscalePipeline.from_pretrained(folder)
     theirs.set_progress_bar_config(disable=True)
@@ -137,4 +143,6 @@ def test_super_resolution(tmp_path: Path, num_steps: int, scale: float) -> None:
         generator=seeded(42),
         output_type="np",
     ).images[0]
-    assert worst(pipeline.generate(request)[0], picture) <= 1.0
+    error = worst(pipeline.generate(request)[0], picture)
+    record_property("error", error)
+    assert error <= 1.0
