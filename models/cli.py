@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +22,7 @@ cli.add_typer(train_cli, name="train")
 ConfigFile = Annotated[Path, typer.Argument(help="The run's TOML file.", exists=True, dir_okay=False)]
 RunFolder = Annotated[Path, typer.Option("--run", help="Where checkpoint, losses and sample grids go.")]
 StartFolder = Annotated[Path | None, typer.Option("--from", help="Another run of this stage to start from.")]
+StartModel = Annotated[Path | None, typer.Option("--from", help="A run of this stage, or a model, to start from.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads; default: all.")]
 
@@ -36,7 +39,8 @@ def train_autoencoder(
     from models.training import recipes
 
     _use_threads(threads)
-    psnr = recipes.train_autoencoder(config, run, start=start, device=torch.device(device), report=typer.echo)
+    with _mistakes_told():
+        psnr = recipes.train_autoencoder(config, run, start=start, device=torch.device(device), report=typer.echo)
     typer.echo(f"held-out scenes: {psnr:.2f} dB; wrote {run / 'vae'}")
 
 
@@ -44,9 +48,12 @@ def train_autoencoder(
 def train_diffusion(
     config: ConfigFile,
     run: RunFolder,
-    autoencoder: Annotated[Path, typer.Option(help="A vae folder: RUN/vae of stage 1.", exists=True, file_okay=False)],
+    autoencoder: Annotated[
+        Path | None,
+        typer.Option(help="A vae folder: RUN/vae of stage 1. Default: the model's of --from.", file_okay=False),
+    ] = None,
     name: Annotated[str, typer.Option(help="What the model will be called.")] = "storybook",
-    start: StartFolder = None,
+    start: StartModel = None,
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
@@ -54,9 +61,10 @@ def train_diffusion(
     from models.training import recipes
 
     _use_threads(threads)
-    recipes.train_diffusion(
-        config, run, autoencoder, name=name, start=start, device=torch.device(device), report=typer.echo
-    )
+    with _mistakes_told():
+        recipes.train_diffusion(
+            config, run, autoencoder, name=name, start=start, device=torch.device(device), report=typer.echo
+        )
     typer.echo(f"wrote {run / name}")
 
 
@@ -74,29 +82,31 @@ def train_super_resolution(
     from models.training import recipes
 
     _use_threads(threads)
-    recipes.train_super_resolution(
-        config, run, autoencoder, name=name, start=start, device=torch.device(device), report=typer.echo
-    )
+    with _mistakes_told():
+        recipes.train_super_resolution(
+            config, run, autoencoder, name=name, start=start, device=torch.device(device), report=typer.echo
+        )
     typer.echo(f"wrote {run / name}")
 
 
 @cli.command()
 def render(
-    out: Annotated[Path, typer.Argument(help="The contact sheet to write (.png).")],
+    out: Annotated[Path, typer.Argument(help="A contact sheet (.png), or a folder for pictures with captions.")],
     scenes: Annotated[str, typer.Option(help="A stage of the curriculum: a, b or c.")] = "a",
-    count: Annotated[int, typer.Option(min=1, max=4096)] = 48,
+    count: Annotated[int, typer.Option(min=1, max=1_000_000)] = 48,
     size: Annotated[int, typer.Option(min=16, max=1024, help="Pixels of a side.")] = 128,
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    split: Annotated[str, typer.Option(help="train or held_out.")] = "train",
 ) -> None:
-    """Draw training scenes with their captions on a contact sheet."""
-    from models.training.contact_sheet import contact_sheet
-    from models.training.pictures import sample
+    """Draw training scenes with their captions: on a contact sheet, or into a folder with a metadata.jsonl."""
+    from models.training.rendering import write_folder, write_sheet
     from models.training.stages import STAGES
 
     if scenes not in STAGES:
         raise typer.BadParameter(f"scenes must be one of {sorted(STAGES)}, got {scenes!r}")
-    samples = [sample(seed + index, STAGES[scenes], size, "train") for index in range(count)]
-    contact_sheet([one.picture for one in samples], columns=8, captions=[one.caption for one in samples]).save(out)
+    write = write_sheet if out.suffix.lower() == ".png" else write_folder
+    with _mistakes_told():
+        write(out, STAGES[scenes], range(seed, seed + count), size, split)
     typer.echo(f"wrote {out}")
 
 
@@ -111,12 +121,10 @@ def draw(
     device: Device = "cpu",
 ) -> None:
     """Draw one picture of a prompt."""
-    try:
+    with _mistakes_told():
         pipeline = load_pipeline(model, device=device)
         request = TextToImage(prompt=prompt, seed=seed, num_steps=steps, guidance_scale=guidance_scale)
         picture = pipeline.generate(request)[0]
-    except ModelError as error:
-        raise typer.BadParameter(str(error)) from error
     Image.fromarray(picture).save(out)
     typer.echo(f"wrote {out}")
 
@@ -132,13 +140,11 @@ def evaluate(
     from models.evaluation.report import prompt_following, table
     from models.training.stages import STAGES
 
-    try:
+    if scenes not in STAGES:
+        raise typer.BadParameter(f"scenes must be one of {sorted(STAGES)}, got {scenes!r}")
+    with _mistakes_told():
         pipeline = load_pipeline(model, device=device)
-        verdicts = prompt_following(
-            pipeline, STAGES[scenes], count=count, report=lambda line: typer.echo(line, err=True)
-        )
-    except (ModelError, KeyError, ValueError) as error:
-        raise typer.BadParameter(str(error)) from error
+        verdicts = prompt_following(pipeline, STAGES[scenes], count=count, report=_tell)
     typer.echo(table(verdicts))
 
 
@@ -147,10 +153,8 @@ def inspect(model: Annotated[str, typer.Argument(help="A bundled name, a folder 
     """Tell what a model is, from its configs and headers alone; exits with 1 if it cannot be loaded."""
     from models.checkpoints.description import describe
 
-    try:
+    with _mistakes_told():
         description = describe(find_model(model))
-    except ModelError as error:
-        raise typer.BadParameter(str(error)) from error
     for name, said in description.facts:
         typer.echo(f"{name:<13} {said}")
     for problem in description.problems:
@@ -162,6 +166,15 @@ def inspect(model: Annotated[str, typer.Argument(help="A bundled name, a folder 
 def main() -> None:
     """The console script."""
     cli()
+
+
+@contextmanager
+def _mistakes_told() -> Iterator[None]:
+    """What was wrong with what was asked is a sentence on the terminal, not a stack of lines of code."""
+    try:
+        yield
+    except (ModelError, ValueError, FileNotFoundError) as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def _tell(line: str) -> None:

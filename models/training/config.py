@@ -16,10 +16,11 @@ class TrainingConfig:
     """What both stages need. Every random number of a step follows from `seed` and the step's number."""
 
     preset: str
-    scenes: str  # a stage of the curriculum: which scenes are drawn
     num_steps: int
     batch_size: int
     learning_rate: float
+    scenes: str = ""  # a stage of the curriculum: which scenes are drawn
+    images: str = ""  # or a folder of captioned pictures; read_config takes it from where the config lies
     seed: int = 0
     warmup_steps: int = 200
     weight_decay: float = 0.01
@@ -29,28 +30,34 @@ class TrainingConfig:
     bfloat16: bool = True  # autocast of the networks; weights, losses and moments stay float32
     checkpoint_every: int = 250
     grid_every: int = 500
-    crop_size: int = 0  # 0: whole scenes at the preset's native size; else squares of this side out of larger ones
+    native_size: int = 0  # the side of whole pictures in pixels; 0: the preset's
+    crop_size: int = 0  # 0: whole pictures; else squares of this side out of larger ones
     texture_share: float = 0.0  # of the squares: pictures that are no scenes
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
             raise ValueError(f"preset must be one of {sorted(PRESETS)}, got {self.preset!r}")
-        if self.scenes not in STAGES:
+        if bool(self.scenes) == bool(self.images):
+            raise ValueError(f"one of scenes and images must be given, got {self.scenes!r} and {self.images!r}")
+        if self.scenes and self.scenes not in STAGES:
             raise ValueError(f"scenes must be one of {sorted(STAGES)}, got {self.scenes!r}")
         for name in ("num_steps", "batch_size", "checkpoint_every", "grid_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0.0 <= self.ema_decay < 1.0:
             raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
-        if self.crop_size < 0 or self.crop_size % 16:
-            raise ValueError(f"crop_size must be 0 or a multiple of 16, got {self.crop_size}")
-        if not 0.0 <= self.texture_share <= 1.0 or (self.texture_share and not self.crop_size):
-            raise ValueError(f"texture_share must be in [0, 1], and 0 without crop_size, got {self.texture_share}")
+        for name in ("native_size", "crop_size"):
+            if getattr(self, name) < 0 or getattr(self, name) % 16:
+                raise ValueError(f"{name} must be 0 or a multiple of 16, got {getattr(self, name)}")
+        if not 0.0 <= self.texture_share <= 1.0:
+            raise ValueError(f"texture_share must be in [0, 1], got {self.texture_share}")
+        if self.texture_share and not (self.crop_size and self.scenes):
+            raise ValueError(f"texture_share needs crop_size and scenes, got {self.texture_share} without them")
 
     @property
     def size(self) -> int:
         """The side of the pictures that are learned from, in pixels."""
-        return self.crop_size or PRESETS[self.preset].native_size
+        return self.crop_size or self.native_size or PRESETS[self.preset].native_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +123,8 @@ def read_config(path: Path, kind: type[Config]) -> Config:
     problems = _problems(given, kind)
     if problems:
         raise ValueError(f"{path}: " + "; ".join(problems))
+    if given.get("images"):
+        given["images"] = str(path.parent / given["images"])
     return kind(**given)
 
 

@@ -10,7 +10,6 @@ import torch
 from models.card import ModelCard
 from models.checkpoints.card_file import PAINTING
 from models.checkpoints.writing import save_folder
-from models.config import Preset
 from models.networks.autoencoder import Autoencoder
 from models.networks.text_encoder import TextEncoder
 from models.networks.unet import UNet
@@ -19,8 +18,7 @@ from models.preview import fit_latent_to_rgb
 from models.sampling import SamplerOptions
 from models.schedule import Schedule, Spacing
 from models.training.batches import Batch
-from models.training.domain import Stage
-from models.training.vocabulary import examples, vocabulary
+from models.training.sources import Source
 
 # The cosine schedule ends near zero signal, where leading steps at 25 of 1000 would never look.
 SPACING: Spacing = "trailing"
@@ -33,11 +31,12 @@ def assemble(
     autoencoder: Autoencoder,
     text_encoder: TextEncoder,
     schedule: Schedule,
-    stage: Stage | None,
     name: str,
-    preset: Preset,
+    *,
+    native_size: int,
+    source: Source | None = None,
 ) -> Pipeline:
-    """A pipeline of networks that were just trained, on a stage of the curriculum if it has words to offer."""
+    """A pipeline of networks that were just trained; it knows the words of the source, if any."""
     return Pipeline(
         unet=unet.eval(),
         autoencoder=autoencoder.eval(),
@@ -49,10 +48,10 @@ def assemble(
             name=name,
             revision="unsaved",
             tasks=PAINTING,
-            native_width=preset.native_size,
-            native_height=preset.native_size,
-            min_side=preset.native_size,
-            max_side=2 * preset.native_size,
+            native_width=native_size,
+            native_height=native_size,
+            min_side=native_size,
+            max_side=2 * native_size,
             multiple=autoencoder.config.factor * 2 ** (len(unet.config.channels) - 1),
             samplers=SAMPLERS,
             default_steps=25,
@@ -60,8 +59,8 @@ def assemble(
             default_sampler="ddim",
             parameters=sum(part.numel() for net in (unet, autoencoder, text_encoder) for part in net.parameters()),
             licence="MIT",
-            vocabulary={} if stage is None else vocabulary(stage),
-            examples=() if stage is None else examples(stage),
+            vocabulary={} if source is None else source.vocabulary(),
+            examples=() if source is None else source.examples(),
         ),
     )
 
@@ -71,22 +70,23 @@ def assemble_upscaler(
     autoencoder: Autoencoder,
     text_encoder: TextEncoder,
     schedule: Schedule,
-    low_res: LowResNoise,
     name: str,
-    preset: Preset,
+    *,
+    native_size: int,
+    low_res: LowResNoise,
 ) -> Pipeline:
     """A pipeline that enlarges, of networks that were just trained."""
-    painter = assemble(unet, autoencoder, text_encoder, schedule, None, name, preset)
-    painter.low_res = low_res
-    painter.card = replace(
-        painter.card,
+    pipeline = assemble(unet, autoencoder, text_encoder, schedule, name, native_size=native_size)
+    pipeline.low_res = low_res
+    pipeline.card = replace(
+        pipeline.card,
         tasks=("super_resolution",),
-        min_side=painter.card.multiple,
-        max_side=4 * preset.native_size,
+        min_side=pipeline.card.multiple,
+        max_side=4 * native_size,
         default_steps=4,
         default_guidance_scale=1.0,
     )
-    return painter
+    return pipeline
 
 
 @torch.no_grad()

@@ -17,9 +17,8 @@ from models.process import snr
 from models.schedule import Schedule
 from models.training.batches import seeded_weights, uniform
 from models.training.config import LatentTraining
-from models.training.stages import STAGES
+from models.training.sources import Source
 from models.training.tokenizer import train_tokenizer
-from models.training.vocabulary import caption_corpus
 
 
 class TextAndUNet(nn.Module):
@@ -36,10 +35,9 @@ class TextAndUNet(nn.Module):
         return prediction
 
 
-def new_networks(config: LatentTraining) -> TextAndUNet:
-    """Untrained networks of the config's preset, and a tokenizer for its scenes."""
-    preset, stage = PRESETS[config.preset], STAGES[config.scenes]
-    corpus = caption_corpus(stage, config.corpus_size)
+def new_networks(config: LatentTraining, source: Source) -> TextAndUNet:
+    """Untrained networks of the config's preset, and a tokenizer for the source's captions."""
+    preset, corpus = PRESETS[config.preset], source.corpus(config.corpus_size)
     tokenizer = train_tokenizer(corpus, max_merges=config.max_merges, context_length=preset.context_length)
     text = TextEncoderConfig(
         vocab_size=max(tokenizer.get_vocab().values()) + 1,

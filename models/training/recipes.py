@@ -8,15 +8,15 @@ import torch
 from torch import nn
 
 from models.checkpoints.components import load_autoencoder
+from models.checkpoints.diffusers import load_folder
 from models.checkpoints.writing import save_autoencoder
+from models.pipeline import Pipeline
 from models.training.autoencoder import AutoencoderObjective, measure_psnr, whiten_latents
 from models.training.checkpoint import load_ema
 from models.training.config import AutoencoderTraining, DiffusionTraining, SuperResolutionTraining, read_config
 from models.training.diffusion import DiffusionObjective
-from models.training.export import assemble, assemble_upscaler, export
-from models.training.latent_networks import TextAndUNet
+from models.training.export import export
 from models.training.loop import Report, train
-from models.training.sources import Source
 from models.training.super_resolution import SuperResolutionObjective
 
 PICTURES_FOR_STATISTICS = 64
@@ -43,7 +43,7 @@ def train_autoencoder(
 def train_diffusion(
     config_file: Path,
     run: Path,
-    autoencoder: Path,
+    autoencoder: Path | None,
     *,
     name: str,
     start: Path | None,
@@ -52,23 +52,25 @@ def train_diffusion(
 ) -> None:
     """Stage 2 into RUN/NAME, a diffusers folder in float16.
 
-    Raises: ValueError for a config that is wrong; FileNotFoundError if `start` has no checkpoint;
-    CheckpointError if `autoencoder` is no vae folder.
+    `start` is another run of this stage, whose averaged weights are taken; or a model's folder, whose networks and
+    schedule are, and its autoencoder unless another is given.
+    Raises: ValueError for a config that is wrong, or where there is no autoencoder; FileNotFoundError if `start` is
+    neither; CheckpointError for a folder that cannot be loaded.
     """
     config = read_config(config_file, DiffusionTraining)
-    objective = DiffusionObjective(config, load_autoencoder(autoencoder, device=device, dtype=torch.float32), device)
-    _start_from(objective.network, start)
-    best: TextAndUNet = train(objective, config, run, device=device, report=report).shadow
-    pipeline = assemble(
-        best.unet,
-        objective.autoencoder,
-        best.text_encoder,
-        objective.schedule,
-        objective.stage,
-        name,
-        objective.preset,
-    )
-    export(pipeline, Source(config).draw(0, PICTURES_FOR_STATISTICS), run / name)
+    model = _model_in(start, device)
+    if autoencoder is not None:
+        eyes = load_autoencoder(autoencoder, device=device, dtype=torch.float32)
+    elif model is not None:
+        eyes = model.autoencoder
+    else:
+        raise ValueError("an autoencoder must be given, unless a model is trained further")
+    objective = DiffusionObjective(config, eyes, device, base=model)
+    if model is None:
+        _start_from(objective.network, start)
+    best = train(objective, config, run, device=device, report=report).shadow
+    pictures = objective.source.draw(0, PICTURES_FOR_STATISTICS)
+    export(objective.pipeline(best, name), pictures, run / name)
 
 
 def train_super_resolution(
@@ -86,17 +88,15 @@ def train_super_resolution(
     loaded = load_autoencoder(autoencoder, device=device, dtype=torch.float32)
     objective = SuperResolutionObjective(config, loaded, device)
     _start_from(objective.network, start)
-    best: TextAndUNet = train(objective, config, run, device=device, report=report).shadow
-    pipeline = assemble_upscaler(
-        best.unet,
-        objective.autoencoder,
-        best.text_encoder,
-        objective.schedule,
-        objective.low_res,
-        name,
-        objective.preset,
-    )
-    export(pipeline, objective.source.draw(0, PICTURES_FOR_STATISTICS), run / name)
+    best = train(objective, config, run, device=device, report=report).shadow
+    export(objective.pipeline(best, name), objective.source.draw(0, PICTURES_FOR_STATISTICS), run / name)
+
+
+def _model_in(start: Path | None, device: torch.device) -> Pipeline | None:
+    """The model in a folder; None for the folder of a run."""
+    if start is None or not (start / "model_index.json").is_file():
+        return None
+    return load_folder(start, device=device, dtype=torch.float32)
 
 
 def _start_from(network: nn.Module, start: Path | None) -> None:

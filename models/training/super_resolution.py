@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from models.config import PRESETS
 from models.networks.autoencoder import Autoencoder, to_uint8
-from models.pipeline import LowResNoise
+from models.pipeline import LowResNoise, Pipeline
 from models.process import add_noise, q_sample, training_target
 from models.schedule import Schedule, cosine_schedule, linear_schedule
 from models.tasks import SuperResolution
@@ -28,8 +28,7 @@ from models.training.config import SuperResolutionTraining
 from models.training.contact_sheet import contact_sheet
 from models.training.export import assemble_upscaler
 from models.training.latent_networks import TextAndUNet, drop_captions, level_weight, new_networks, spread_timesteps
-from models.training.sources import Source
-from models.training.stages import STAGES
+from models.training.sources import open_source, stream
 
 CHUNK = 64  # pictures encoded at a time
 
@@ -53,23 +52,24 @@ class SuperResolutionObjective:
 
     def __init__(self, config: SuperResolutionTraining, autoencoder: Autoencoder, device: torch.device) -> None:
         self.config, self.device = config, device
-        self.source, self.stage, self.preset = Source(config), STAGES[config.scenes], PRESETS[config.preset]
+        self.source, self.preset = open_source(config), PRESETS[config.preset]
         self.autoencoder = autoencoder.to(device).eval().requires_grad_(False)
         self.schedule: Schedule = cosine_schedule(prediction="v")
         self.low_res = low_res_noise(config.max_noise_level)
         self.memory_format = torch.channels_last if device.type == "cuda" else torch.contiguous_format
-        self.network: TextAndUNet = new_networks(config)
+        self.network: TextAndUNet = new_networks(config, self.source)
         self.tokenizer = self.network.text_encoder
 
     def batches(self, first_step: int) -> Iterator[Enlargements]:
         """Encoded pictures: new ones each step, or those of a pool."""
         if not self.config.pool_size:
-            return map(self.encode, self.source.batches(first_step))
+            return map(self.encode, stream(self.source, self.config, first_step))
         return self._from_pool(first_step)
 
     def _from_pool(self, first_step: int) -> Iterator[Enlargements]:
         config = self.config
-        parts = [self.encode(self.source.draw(chunk, CHUNK)) for chunk in range(-(-config.pool_size // CHUNK))]
+        chunks = range(-(-config.pool_size // CHUNK))
+        parts = [self.encode(self.source.draw(chunk, CHUNK, seed=config.seed)) for chunk in chunks]
         x0, small = torch.cat([part.x0 for part in parts]), torch.cat([part.small for part in parts])
         captions = [caption for part in parts for caption in part.captions]
         step = first_step
@@ -106,18 +106,22 @@ class SuperResolutionObjective:
         weight = level_weight(t, self.schedule, self.config.snr_ceiling).to(self.device).view(-1, 1, 1, 1)
         return {"loss": (error * weight).mean(), "mse": error.mean()}
 
-    @torch.no_grad()
-    def grid(self, network: TextAndUNet) -> Image.Image:
-        """Held-out pictures in three rows: enlarged bicubically, enlarged by the network, as they are."""
-        pipeline = assemble_upscaler(
+    def pipeline(self, network: TextAndUNet, name: str) -> Pipeline:
+        """The networks as a model of this name."""
+        return assemble_upscaler(
             network.unet,
             self.autoencoder,
             network.text_encoder,
             self.schedule,
-            self.low_res,
-            "training",
-            self.preset,
+            name,
+            native_size=self.preset.native_size,
+            low_res=self.low_res,
         )
+
+    @torch.no_grad()
+    def grid(self, network: TextAndUNet) -> Image.Image:
+        """Held-out pictures in three rows: enlarged bicubically, enlarged by the network, as they are."""
+        pipeline = self.pipeline(network, "training")
         images = self.source.draw(0, 12, split="held_out").images
         small = to_uint8(shrunk(images, self.autoencoder.config.factor)).cpu().numpy()
         side = images.shape[-1]

@@ -14,7 +14,7 @@ from models.training.batches import step_generator
 from models.training.config import AutoencoderTraining, SuperResolutionTraining
 from models.training.details import draw_detail
 from models.training.recipes import train_autoencoder, train_super_resolution
-from models.training.sources import Source
+from models.training.sources import open_source, stream
 from models.training.stages import STAGES
 from models.training.super_resolution import SuperResolutionObjective, low_res_noise, shrunk
 from models.training.textures import TEXTURES
@@ -68,12 +68,13 @@ def test_details_are_decided_by_seed_and_split_and_textures_have_no_captions() -
 
 
 def test_a_source_draws_whole_scenes_or_squares_as_the_config_says() -> None:
-    whole = Source(replace(TINY, crop_size=0, texture_share=0.0, preset="cpu", scenes="a"))
+    whole = open_source(replace(TINY, crop_size=0, texture_share=0.0, preset="cpu", scenes="a"))
     assert whole.draw(0, 2).images.shape == (2, 3, 64, 64)
     assert all(len(boxes) == 1 for boxes in whole.draw(0, 2).boxes)
-    squares = Source(replace(TINY, crop_size=32))
+    config = replace(TINY, crop_size=32)
+    squares = open_source(config)
     assert squares.draw(0, 2).images.shape == (2, 3, 32, 32)
-    assert torch.equal(next(squares.batches(3)).images, squares.draw(3, 4).images)
+    assert torch.equal(next(stream(squares, config, 3)).images, squares.draw(3, 4).images)
 
 
 def test_the_small_picture_is_what_box_averages_of_8_bit_are() -> None:
@@ -136,7 +137,7 @@ def test_from_config_files_to_a_folder_that_enlarges(tmp_path: Path) -> None:
 
 
 def test_textures_need_squares_to_stand_in_for() -> None:
-    with pytest.raises(ValueError, match="texture_share must be in"):
+    with pytest.raises(ValueError, match="texture_share needs crop_size"):
         replace(TINY, crop_size=0)
     with pytest.raises(ValueError, match="crop_size must be 0 or a multiple of 16, got 40"):
         replace(TINY, crop_size=40)

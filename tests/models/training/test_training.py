@@ -18,10 +18,11 @@ from models.training.config import AutoencoderTraining, DiffusionTraining, read_
 from models.training.diffusion import DiffusionObjective
 from models.training.ema import Ema
 from models.training.latent_networks import level_weight, silence_residuals, spread_timesteps
-from models.training.latents import SceneEncoder
+from models.training.latents import PictureEncoder
 from models.training.loop import learning_rate, train
 from models.training.masks import draw_masks, to_cells
 from models.training.recipes import train_autoencoder, train_diffusion
+from models.training.sources import open_source
 from models.training.stages import STAGES
 
 CPU = torch.device("cpu")
@@ -111,7 +112,7 @@ def test_both_stages_from_config_files_to_a_folder_that_draws(tmp_path: Path) ->
 
 def test_a_pool_is_drawn_from_by_step_alone() -> None:
     config = replace(TINY_DIFFUSION, pool_size=64)
-    encoder = SceneEncoder(config, STAGES["a"], 64, AutoencoderObjective(TINY, CPU).network)
+    encoder = PictureEncoder(config, open_source(config), AutoencoderObjective(TINY, CPU).network)
     first, second = encoder.batches(0), encoder.batches(1)
     next(first)
     ahead, behind = next(first), next(second)
@@ -122,7 +123,7 @@ def test_a_pool_is_drawn_from_by_step_alone() -> None:
 def test_text_to_image_rows_are_given_nothing_and_inpaint_rows_what_their_mask_leaves() -> None:
     network = AutoencoderObjective(TINY, CPU).network.requires_grad_(False)
     config = replace(TINY_DIFFUSION, bfloat16=False)
-    encoder = SceneEncoder(config, STAGES["a"], 64, network)
+    encoder = PictureEncoder(config, open_source(config), network)
     encoded = next(encoder.batches(0))
     assert torch.equal(encoded.mask[2:], torch.ones(2, 1, 16, 16))
     assert torch.equal(encoded.masked[2:], encoder.grey.expand(2, -1, -1, -1))
