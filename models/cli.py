@@ -133,19 +133,21 @@ def draw(
 def evaluate(
     model: Annotated[str, typer.Argument(help="A bundled name or a folder.")] = "storybook",
     scenes: Annotated[str, typer.Option(help="The stage of the curriculum that it was trained on.")] = "a",
-    count: Annotated[int, typer.Option(min=1, help="Captions of each kind.")] = 200,
+    count: Annotated[int, typer.Option(min=1, help="Captions or pictures of each kind.")] = 200,
+    write: Annotated[bool, typer.Option(help="Write evaluation.json and the model card's tables into it.")] = False,
     device: Device = "cpu",
 ) -> None:
-    """Judge whether a storybook model draws what its prompts say; prints a Markdown table."""
-    from models.evaluation.report import prompt_following, table
+    """Measure everything that a storybook model does; prints Markdown tables."""
+    from models.evaluation import score_card
     from models.training.stages import STAGES
 
     if scenes not in STAGES:
         raise typer.BadParameter(f"scenes must be one of {sorted(STAGES)}, got {scenes!r}")
     with _mistakes_told():
-        pipeline = load_pipeline(model, device=device)
-        verdicts = prompt_following(pipeline, STAGES[scenes], count=count, report=_tell)
-    typer.echo(table(verdicts))
+        card = score_card.score(load_pipeline(model, device=device), STAGES[scenes], count=count, report=_tell)
+        if write:
+            score_card.write(card, find_model(model))
+    typer.echo(score_card.markdown(card))
 
 
 @cli.command()
