@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 import typer
@@ -15,8 +15,13 @@ from models.catalogue import find_model, load_pipeline
 from models.errors import ModelError
 from models.tasks import TextToImage
 
+if TYPE_CHECKING:
+    from models.training.recipes import Run
+
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="Train, export, draw and inspect diffusion models.")
-train_cli = typer.Typer(no_args_is_help=True, help="Train one stage; an interrupted run resumes exactly.")
+train_cli = typer.Typer(
+    no_args_is_help=True, help="Train one stage; an interrupted run resumes exactly; torchrun spreads it over GPUs."
+)
 cli.add_typer(train_cli, name="train")
 
 ConfigFile = Annotated[Path, typer.Argument(help="The run's TOML file.", exists=True, dir_okay=False)]
@@ -38,10 +43,9 @@ def train_autoencoder(
     """Stage 1: pixels to latents and back. Ends by writing RUN/vae."""
     from models.training import recipes
 
-    _use_threads(threads)
-    with _mistakes_told():
-        psnr = recipes.train_autoencoder(config, run, start=start, device=torch.device(device), report=typer.echo)
-    typer.echo(f"held-out scenes: {psnr:.2f} dB; wrote {run / 'vae'}")
+    with _a_run(run, start, device, threads) as opened:
+        psnr = recipes.train_autoencoder(config, opened)
+        opened.report(f"held-out pictures: {psnr:.2f} dB; wrote {run / 'vae'}")
 
 
 @train_cli.command("diffusion")
@@ -60,12 +64,9 @@ def train_diffusion(
     """Stage 2: the UNet and the text encoder. Ends by writing RUN/NAME, a diffusers folder."""
     from models.training import recipes
 
-    _use_threads(threads)
-    with _mistakes_told():
-        recipes.train_diffusion(
-            config, run, autoencoder, name=name, start=start, device=torch.device(device), report=typer.echo
-        )
-    typer.echo(f"wrote {run / name}")
+    with _a_run(run, start, device, threads) as opened:
+        recipes.train_diffusion(config, opened, autoencoder, name=name)
+        opened.report(f"wrote {run / name}")
 
 
 @train_cli.command("super-resolution")
@@ -81,12 +82,9 @@ def train_super_resolution(
     """An upscaler. Ends by writing RUN/NAME, a diffusers folder."""
     from models.training import recipes
 
-    _use_threads(threads)
-    with _mistakes_told():
-        recipes.train_super_resolution(
-            config, run, autoencoder, name=name, start=start, device=torch.device(device), report=typer.echo
-        )
-    typer.echo(f"wrote {run / name}")
+    with _a_run(run, start, device, threads) as opened:
+        recipes.train_super_resolution(config, opened, autoencoder, name=name)
+        opened.report(f"wrote {run / name}")
 
 
 @cli.command()
@@ -171,6 +169,18 @@ def main() -> None:
 
 
 @contextmanager
+def _a_run(folder: Path, start: Path | None, device: str, threads: int | None) -> Iterator[Run]:
+    """A run in this process, or in this and the others that torchrun started; only the first of them reports."""
+    from models.training.parallel import joined_group
+    from models.training.recipes import Run
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    with _mistakes_told(), joined_group(torch.device(device)) as (group, own_device):
+        yield Run(folder, own_device, typer.echo if group.is_first else _keep_silent, start, group)
+
+
+@contextmanager
 def _mistakes_told() -> Iterator[None]:
     """What was wrong with what was asked is a sentence on the terminal, not a stack of lines of code."""
     try:
@@ -184,9 +194,8 @@ def _tell(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _use_threads(threads: int | None) -> None:
-    if threads is not None:
-        torch.set_num_threads(threads)
+def _keep_silent(line: str) -> None:
+    """What all but the first of several processes have to say."""
 
 
 if __name__ == "__main__":

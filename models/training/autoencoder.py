@@ -17,14 +17,15 @@ from models.networks.autoencoder import Autoencoder, to_uint8
 from models.training.batches import Batch, seeded_weights
 from models.training.config import AutoencoderTraining
 from models.training.contact_sheet import contact_sheet
+from models.training.parallel import ALONE, Group
 from models.training.sources import open_source, stream
 
 
 class AutoencoderObjective:
     """L1, L1 of the gradients at four scales (edges), and a small KL."""
 
-    def __init__(self, config: AutoencoderTraining, device: torch.device) -> None:
-        self.config, self.device = config, device
+    def __init__(self, config: AutoencoderTraining, device: torch.device, *, group: Group = ALONE) -> None:
+        self.config, self.device, self.group = config, device, group
         self.source = open_source(config)
         # On a CPU the backward of GroupNorm is a third slower in channels_last, at the few channels of full size.
         self.memory_format = torch.channels_last if device.type == "cuda" else torch.contiguous_format
@@ -33,7 +34,7 @@ class AutoencoderObjective:
 
     def batches(self, first_step: int) -> Iterator[Batch]:
         """What the config says to learn from."""
-        return stream(self.source, self.config, first_step)
+        return stream(self.source, self.config, first_step, self.group)
 
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """`loss` = l1 + gradient_weight * edges + kl_weight * kl (nats for one latent number)."""

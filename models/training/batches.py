@@ -60,9 +60,9 @@ def box_cells(boxes: tuple[Tensor, ...], latent_size: int) -> Tensor:
     return cells
 
 
-def step_generator(seed: int, step: int) -> torch.Generator:
-    """The randomness of one step, whatever ran before it."""
-    mixed = np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0]
+def step_generator(seed: int, step: int, rank: int = 0) -> torch.Generator:
+    """The randomness of one step in one process of a run, whatever ran before it."""
+    mixed = np.random.SeedSequence([seed, step, rank] if rank else [seed, step]).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(mixed >> np.uint64(1)))
 
 

@@ -23,6 +23,7 @@ from models.training.contact_sheet import contact_sheet
 from models.training.export import assemble
 from models.training.latent_networks import TextAndUNet, drop_captions, level_weight, new_networks, spread_timesteps
 from models.training.latents import Encoded, PictureEncoder
+from models.training.parallel import ALONE, Group
 from models.training.sources import open_source
 
 
@@ -30,10 +31,16 @@ class DiffusionObjective:
     """Algorithm 1 of Ho et al. 2020 on latents, with the schedule's target, on text_to_image and inpaint rows alike."""
 
     def __init__(
-        self, config: DiffusionTraining, autoencoder: Autoencoder, device: torch.device, *, base: Pipeline | None = None
+        self,
+        config: DiffusionTraining,
+        autoencoder: Autoencoder,
+        device: torch.device,
+        *,
+        base: Pipeline | None = None,
+        group: Group = ALONE,
     ) -> None:
         """Train new networks of the config's preset on a cosine schedule, or those of `base` on its own."""
-        self.config, self.device, self.base = config, device, base
+        self.config, self.device, self.base, self.group = config, device, base, group
         self.source = open_source(config)
         self.autoencoder = autoencoder.to(device).eval().requires_grad_(False)
         self.schedule = cosine_schedule(prediction="v") if base is None else base.schedule
@@ -48,7 +55,7 @@ class DiffusionObjective:
 
     def batches(self, first_step: int) -> Iterator[Encoded]:
         """Encoded pictures of the source."""
-        return PictureEncoder(self.config, self.source, self.autoencoder).batches(first_step)
+        return PictureEncoder(self.config, self.source, self.autoencoder, self.group).batches(first_step)
 
     def losses(self, batch: Encoded, generator: torch.Generator) -> dict[str, Tensor]:
         """`loss`: squared error of v, weighted by level and by box; `mse`: the same without weights."""

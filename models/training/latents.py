@@ -15,6 +15,7 @@ from models.networks.autoencoder import Autoencoder
 from models.training.batches import Batch, box_cells, step_generator
 from models.training.config import DiffusionTraining
 from models.training.masks import draw_masks, to_cells
+from models.training.parallel import ALONE, Group
 from models.training.sources import Source, stream
 
 CHUNK = 64  # scenes encoded at a time
@@ -35,7 +36,10 @@ class Encoded:
 class PictureEncoder:
     """Draws the pictures of a source and encodes them, each with a random mask."""
 
-    def __init__(self, config: DiffusionTraining, source: Source, autoencoder: Autoencoder) -> None:
+    def __init__(
+        self, config: DiffusionTraining, source: Source, autoencoder: Autoencoder, group: Group = ALONE
+    ) -> None:
+        self.group = group
         self.config, self.source, self.size, self.autoencoder = config, source, config.size, autoencoder
         self.device = autoencoder.decoder.conv_in.weight.device
         with torch.no_grad():
@@ -51,8 +55,8 @@ class PictureEncoder:
 
     def _fresh(self, first_step: int) -> Iterator[Encoded]:
         config = self.config
-        for step, batch in enumerate(stream(self.source, config, first_step), start=first_step):
-            yield self._given_to_some(self.encode(batch, step_generator(config.seed + 1, step)))
+        for step, batch in enumerate(stream(self.source, config, first_step, self.group), start=first_step):
+            yield self._given_to_some(self.encode(batch, step_generator(config.seed + 1, step, self.group.rank)))
 
     def _from_pool(self, first_step: int) -> Iterator[Encoded]:
         config = self.config
@@ -70,7 +74,7 @@ class PictureEncoder:
             places = torch.randint(
                 len(pool.captions), (config.batch_size,), generator=step_generator(config.seed + 1, step)
             )
-            yield self._given_to_some(picked(pool, places))
+            yield self._given_to_some(picked(pool, places[self.group.rank :: self.group.size]))
             step += 1
 
     @torch.no_grad()

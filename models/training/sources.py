@@ -12,6 +12,7 @@ from models.training.config import TrainingConfig
 from models.training.details import draw_details
 from models.training.domain import Split, Stage
 from models.training.image_folder import ImageFolder
+from models.training.parallel import ALONE, Group
 from models.training.stages import STAGES
 from models.training.vocabulary import caption_corpus, examples, vocabulary
 
@@ -68,6 +69,7 @@ def open_source(config: TrainingConfig) -> Source:
     return Scenes(STAGES[config.scenes], config.size, config.crop_size > 0, config.texture_share)
 
 
-def stream(source: Source, config: TrainingConfig, first_step: int) -> Iterator[Batch]:
-    """The batches of a run from a step on, without end."""
-    return batches(lambda step: source.draw(step, config.batch_size, seed=config.seed), first_step)
+def stream(source: Source, config: TrainingConfig, first_step: int, group: Group = ALONE) -> Iterator[Batch]:
+    """This process's share of the batches of a run from a step on, without end."""
+    count = group.share(config.batch_size)
+    return batches(lambda step: source.draw(step * group.size + group.rank, count, seed=config.seed), first_step)

@@ -28,6 +28,7 @@ from models.training.config import SuperResolutionTraining
 from models.training.contact_sheet import contact_sheet
 from models.training.export import assemble_upscaler
 from models.training.latent_networks import TextAndUNet, drop_captions, level_weight, new_networks, spread_timesteps
+from models.training.parallel import ALONE, Group
 from models.training.sources import open_source, stream
 
 CHUNK = 64  # pictures encoded at a time
@@ -50,8 +51,15 @@ def low_res_noise(max_level: int) -> LowResNoise:
 class SuperResolutionObjective:
     """Algorithm 1 of Ho et al. 2020 on the latents of pictures, with v as the target, given the small picture."""
 
-    def __init__(self, config: SuperResolutionTraining, autoencoder: Autoencoder, device: torch.device) -> None:
-        self.config, self.device = config, device
+    def __init__(
+        self,
+        config: SuperResolutionTraining,
+        autoencoder: Autoencoder,
+        device: torch.device,
+        *,
+        group: Group = ALONE,
+    ) -> None:
+        self.config, self.device, self.group = config, device, group
         self.source, self.preset = open_source(config), PRESETS[config.preset]
         self.autoencoder = autoencoder.to(device).eval().requires_grad_(False)
         self.schedule: Schedule = cosine_schedule(prediction="v")
@@ -63,7 +71,7 @@ class SuperResolutionObjective:
     def batches(self, first_step: int) -> Iterator[Enlargements]:
         """Encoded pictures: new ones each step, or those of a pool."""
         if not self.config.pool_size:
-            return map(self.encode, stream(self.source, self.config, first_step))
+            return map(self.encode, stream(self.source, self.config, first_step, self.group))
         return self._from_pool(first_step)
 
     def _from_pool(self, first_step: int) -> Iterator[Enlargements]:
@@ -76,6 +84,7 @@ class SuperResolutionObjective:
         while True:
             generator = step_generator(config.seed + 1, step)
             places = torch.randint(len(captions), (config.batch_size,), generator=generator)
+            places = places[self.group.rank :: self.group.size]
             yield Enlargements(x0[places], small[places], tuple(captions[place] for place in places.tolist()))
             step += 1
 

@@ -12,7 +12,7 @@ from models import TextToImage, load_pipeline
 from models.checkpoints.writing import save_folder
 from models.training.config import AutoencoderTraining, DiffusionTraining, read_config
 from models.training.image_folder import ImageFolder
-from models.training.recipes import train_diffusion
+from models.training.recipes import Run, train_diffusion
 from models.training.sources import open_source
 from tests.models.conftest import small_pipeline
 
@@ -153,9 +153,7 @@ def test_a_model_is_trained_further_on_own_pictures(folder: Path, tmp_path: Path
         bfloat16=False,
         grid_steps=1,
     )
-    train_diffusion(
-        config, tmp_path / "run", None, name="mine", start=tmp_path / "before", device=CPU, report=lambda _: None
-    )
+    train_diffusion(config, Run(tmp_path / "run", CPU, lambda _: None, tmp_path / "before"), None, name="mine")
     after = load_pipeline(tmp_path / "run" / "mine")
     assert after.card.name == "mine"
     assert after.card.examples[0] == "blue"
@@ -177,4 +175,4 @@ def test_without_a_model_to_start_from_an_autoencoder_is_needed(folder: Path, tm
     path = write(tmp_path / "run.toml", **values)
     assert read_config(path, DiffusionTraining).full_mask_share == 0.75
     with pytest.raises(ValueError, match="an autoencoder must be given"):
-        train_diffusion(path, tmp_path / "run", None, name="x", start=None, device=CPU, report=lambda _: None)
+        train_diffusion(path, Run(tmp_path / "run", CPU, lambda _: None), None, name="x")

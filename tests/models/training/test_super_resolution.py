@@ -13,7 +13,7 @@ from models.training.autoencoder import AutoencoderObjective
 from models.training.batches import step_generator
 from models.training.config import AutoencoderTraining, SuperResolutionTraining
 from models.training.details import draw_detail
-from models.training.recipes import train_autoencoder, train_super_resolution
+from models.training.recipes import Run, train_autoencoder, train_super_resolution
 from models.training.sources import open_source, stream
 from models.training.stages import STAGES
 from models.training.super_resolution import SuperResolutionObjective, low_res_noise, shrunk
@@ -117,15 +117,9 @@ def test_from_config_files_to_a_folder_that_enlarges(tmp_path: Path) -> None:
     for name, config in (("autoencoder", stage1), ("upscaler", TINY)):
         lines = [f"{key} = {json.dumps(value)}" for key, value in asdict(config).items()]
         (tmp_path / f"{name}.toml").write_text("\n".join(lines))
-    train_autoencoder(tmp_path / "autoencoder.toml", tmp_path / "one", start=None, device=CPU, report=silent)
+    train_autoencoder(tmp_path / "autoencoder.toml", Run(tmp_path / "one", CPU, silent))
     train_super_resolution(
-        tmp_path / "upscaler.toml",
-        tmp_path / "two",
-        tmp_path / "one" / "vae",
-        name="larger",
-        start=None,
-        device=CPU,
-        report=silent,
+        tmp_path / "upscaler.toml", Run(tmp_path / "two", CPU, silent), tmp_path / "one" / "vae", name="larger"
     )
     assert (tmp_path / "two" / "grid-0000002.png").stat().st_size > 10_000
     pipeline = load_pipeline(tmp_path / "two" / "larger")

@@ -21,7 +21,7 @@ from models.training.latent_networks import level_weight, silence_residuals, spr
 from models.training.latents import PictureEncoder
 from models.training.loop import learning_rate, train
 from models.training.masks import draw_masks, to_cells
-from models.training.recipes import train_autoencoder, train_diffusion
+from models.training.recipes import Run, train_autoencoder, train_diffusion
 from models.training.sources import open_source
 from models.training.stages import STAGES
 
@@ -98,11 +98,9 @@ def test_both_stages_from_config_files_to_a_folder_that_draws(tmp_path: Path) ->
     stage1 = write(tmp_path / "autoencoder.toml", replace(TINY, num_steps=1))
     stage2 = write(tmp_path / "diffusion.toml", replace(TINY_DIFFUSION, num_steps=2))
     lines: list[str] = []
-    psnr = train_autoencoder(stage1, tmp_path / "one", start=None, device=CPU, report=lines.append)
+    psnr = train_autoencoder(stage1, Run(tmp_path / "one", CPU, lines.append))
     assert 3 < psnr < 60
-    train_diffusion(
-        stage2, tmp_path / "two", tmp_path / "one" / "vae", name="mine", start=None, device=CPU, report=lines.append
-    )
+    train_diffusion(stage2, Run(tmp_path / "two", CPU, lines.append), tmp_path / "one" / "vae", name="mine")
     assert any("rows/s" in line and "min to go" in line for line in lines)
     assert (tmp_path / "two" / "grid-0000002.png").stat().st_size > 10_000
     pipeline = load_pipeline(tmp_path / "two" / "mine")
