@@ -87,6 +87,22 @@ def train_super_resolution(
         opened.report(f"wrote {run / name}")
 
 
+@train_cli.command("classifier")
+def train_classifier(
+    config: ConfigFile,
+    run: RunFolder,
+    start: StartFolder = None,
+    device: Device = "cpu",
+    threads: Threads = None,
+) -> None:
+    """The judge that FID and its kin look through. Ends by writing RUN/classifier.safetensors."""
+    from models.training import recipes
+
+    with _a_run(run, start, device, threads) as opened:
+        share = recipes.train_classifier(config, opened)
+        opened.report(f"fresh scenes named rightly: {100 * share:.1f} %; wrote {run / 'classifier.safetensors'}")
+
+
 @cli.command()
 def render(
     out: Annotated[Path, typer.Argument(help="A contact sheet (.png), or a folder for pictures with captions.")],

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from models.evaluation.classifier import BUNDLED_CLASSIFIER, load_classifier
+from models.evaluation.distribution import FEWEST, Resemblance, resemblance
 from models.evaluation.inpainting import InpaintingVerdict, judge_inpainting
 from models.evaluation.likelihood import Likelihood, judge_likelihood
 from models.evaluation.prompt_following import Pictures, Score, Verdict
-from models.evaluation.report import prompt_following, table
+from models.evaluation.report import HELD_OUT, REAL, SEEN, Drawing, drawings, prompt_following, table
 from models.evaluation.super_resolution import Likeness, judge_super_resolution
 from models.pipeline import Pipeline
 from models.training.batches import draw_batch
@@ -39,6 +41,7 @@ class ScoreCard:
     count: int
     prompt_following: Mapping[str, Verdict]
     likelihood: Likelihood | None
+    distribution: Resemblance | None
     inpainting: Mapping[str, InpaintingVerdict]
     super_resolution: Mapping[str, Mapping[str, Likeness]]
 
@@ -48,21 +51,16 @@ def score(pipeline: Pipeline, stage: Stage, *, count: int, report: Report) -> Sc
 
     Raises: ValueError for a stage that the judges cannot name.
     """
-    tasks, size = pipeline.card.tasks, pipeline.card.native_width
-    likelihood = None
-    if "text_to_image" in tasks:
-        held_out = draw_batch(stage, size, 0, min(count, _LIKELIHOOD_PICTURES), split="held_out")
-        fit_on = draw_batch(stage, size, 0, _LIKELIHOOD_PICTURES)
-        likelihood = judge_likelihood(pipeline, held_out, fit_on, num_timesteps=_LIKELIHOOD_TIMESTEPS, seed=0)
+    tasks = pipeline.card.tasks
+    rows = drawings(pipeline, stage, count=count, report=report) if "text_to_image" in tasks else {}
     return ScoreCard(
         name=pipeline.card.name,
         revision=pipeline.card.revision,
         scenes=stage.name,
         count=count,
-        prompt_following=(
-            prompt_following(pipeline, stage, count=count, report=report) if "text_to_image" in tasks else {}
-        ),
-        likelihood=likelihood,
+        prompt_following=prompt_following(rows, stage) if rows else {},
+        distribution=_resemblance(rows, stage) if rows else None,
+        likelihood=_likelihood(pipeline, stage, count) if rows else None,
         inpainting={
             _SPLIT_NAMES[split]: judge_inpainting(pipeline, stage, split=split, count=count, report=report)
             for split in (SPLITS if "inpaint" in tasks else ())
@@ -72,6 +70,22 @@ def score(pipeline: Pipeline, stage: Stage, *, count: int, report: Report) -> Sc
             for name, pictures in (_enlarged(stage, count) if "super_resolution" in tasks else {}).items()
         },
     )
+
+
+def _resemblance(rows: Mapping[str, Drawing], stage: Stage) -> Resemblance | None:
+    """All that was drawn beside real scenes of the same captions; None without a classifier, or with too few."""
+    classifier = load_classifier(BUNDLED_CLASSIFIER)
+    drawn = np.concatenate([rows[SEEN].pictures, rows[HELD_OUT].pictures])
+    if classifier.things != tuple(thing.name for thing in stage.things) or len(drawn) < FEWEST:
+        return None
+    return resemblance(classifier, drawn, rows[REAL].pictures)
+
+
+def _likelihood(pipeline: Pipeline, stage: Stage, count: int) -> Likelihood:
+    size = pipeline.card.native_width
+    held_out = draw_batch(stage, size, 0, min(count, _LIKELIHOOD_PICTURES), split="held_out")
+    fit_on = draw_batch(stage, size, 0, _LIKELIHOOD_PICTURES)
+    return judge_likelihood(pipeline, held_out, fit_on, num_timesteps=_LIKELIHOOD_TIMESTEPS, seed=0)
 
 
 def _enlarged(stage: Stage, count: int) -> dict[str, Pictures]:
@@ -96,7 +110,15 @@ def markdown(card: ScoreCard) -> str:
         parts.append(
             "Does it draw what the prompt says? Each picture is named by the nearest of all scenes that the stage can "
             "hold; 95 % intervals in brackets. The first two rows say how far the naming itself can be trusted.\n\n"
-            + table(dict(card.prompt_following))
+            + table(card.prompt_following)
+        )
+    if card.distribution is not None:
+        one = card.distribution
+        parts.append(
+            f"Do its pictures, taken together, look like real ones? {one.n} drawn beside {one.m} real, at 64 px, on "
+            "features of this project's own classifier (not to be compared with published figures): "
+            f"FID {one.fid:.2f}, KID {one.kid:.3f}, inception score {one.inception_score:.2f}, "
+            f"precision {one.precision:.2f}, recall {one.recall:.2f}."
         )
     if card.likelihood is not None:
         parts.append(

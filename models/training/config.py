@@ -106,6 +106,16 @@ class SuperResolutionTraining(LatentTraining):
     grid_steps: int = 4
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifierTraining(TrainingConfig):
+    """The judge of distributions: a classifier of scenes of one thing."""
+
+    def __post_init__(self) -> None:
+        TrainingConfig.__post_init__(self)
+        if self.images or set(STAGES[self.scenes].layouts) != {"single"}:
+            raise ValueError(f"scenes must be a stage of single things, got {self.scenes or self.images!r}")
+
+
 def _check_share(name: str, share: float) -> None:
     if not 0.0 <= share <= 1.0:
         raise ValueError(f"{name} must be in [0, 1], got {share}")

@@ -11,10 +11,18 @@ from torch import nn
 from models.checkpoints.components import load_autoencoder
 from models.checkpoints.diffusers import load_folder
 from models.checkpoints.writing import save_autoencoder
+from models.evaluation.classifier import save_classifier
 from models.pipeline import Pipeline
 from models.training.autoencoder import AutoencoderObjective, measure_psnr, whiten_latents
 from models.training.checkpoint import load_ema
-from models.training.config import AutoencoderTraining, DiffusionTraining, SuperResolutionTraining, read_config
+from models.training.classifier import ClassifierObjective, measure_accuracy
+from models.training.config import (
+    AutoencoderTraining,
+    ClassifierTraining,
+    DiffusionTraining,
+    SuperResolutionTraining,
+    read_config,
+)
 from models.training.diffusion import DiffusionObjective
 from models.training.export import export
 from models.training.loop import Report, train
@@ -84,6 +92,20 @@ def train_super_resolution(config_file: Path, run: Run, autoencoder: Path, *, na
     best = train(objective, config, run.folder, device=run.device, report=run.report).shadow
     if run.group.is_first:
         export(objective.pipeline(best, name), objective.source.draw(0, PICTURES_FOR_STATISTICS), run.folder / name)
+
+
+def train_classifier(config_file: Path, run: Run) -> float:
+    """The judge of distributions into RUN/classifier.safetensors. Returns the share of fresh scenes that it names.
+
+    Raises: as `train_autoencoder`.
+    """
+    config = read_config(config_file, ClassifierTraining)
+    objective = ClassifierObjective(config, run.device, group=run.group)
+    _start_from(objective.network, run.start)
+    best = train(objective, config, run.folder, device=run.device, report=run.report).shadow
+    if run.group.is_first:
+        save_classifier(best, run.folder / "classifier.safetensors")
+    return measure_accuracy(objective, best)
 
 
 def _model_in(start: Path | None, device: torch.device) -> Pipeline | None:
