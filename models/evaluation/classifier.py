@@ -8,12 +8,13 @@ Axes: b pictures, h height, w width (pixels), d features, k classes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -60,7 +61,7 @@ class SceneClassifier(nn.Module):
         # the greatest beside the mean: a thing fills only a part of the picture
         pooled = hidden.mean(dim=(2, 3)) + hidden.amax(dim=(2, 3))
         # of one length: KID's cubic kernel would else see little but the longest
-        return F.normalize(pooled, dim=1) * NUM_FEATURES**0.5
+        return F.normalize(pooled, dim=1) * math.sqrt(NUM_FEATURES)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of the thing and of the backdrop: (b, 3, h, w) to two (b, k)."""
@@ -82,7 +83,7 @@ def load_classifier(path: Path) -> SceneClassifier:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         network = SceneClassifier(names["things"].split("\n"), names["backdrops"].split("\n"))
         network.load_state_dict(tensors)
-    except (OSError, KeyError, RuntimeError) as error:
+    except (OSError, KeyError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(f"{path} is no classifier of scenes: {error}") from error
     return network.eval().requires_grad_(False)
 

@@ -67,7 +67,8 @@ def resemblance(classifier: SceneClassifier, drawn: Pictures, real: Pictures) ->
     kid = KernelInceptionDistance(feature=network, subsets=1, subset_size=min(len(drawn), len(real)))
     score = InceptionScore(feature=_Features(classifier, logits=True), splits=1)
     for pictures, is_real in ((real, True), (drawn, False)):
-        for some in torch.from_numpy(pictures).permute(0, 3, 1, 2).split(BATCH):
+        for start in range(0, len(pictures), BATCH):
+            some = torch.from_numpy(pictures[start : start + BATCH]).permute(0, 3, 1, 2)
             fid.update(some, real=is_real)
             kid.update(some, real=is_real)
             if not is_real:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ from torch import Tensor
 
 from models.training.domain import Split, Stage
 from models.training.pictures import sample
+
+Drawn = TypeVar("Drawn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ def draw_batch(stage: Stage, size: int, step: int, batch_size: int, *, split: Sp
     )
 
 
-def batches(draw: Callable[[int], Batch], first_step: int) -> Iterator[Batch]:
+def batches(draw: Callable[[int], Drawn], first_step: int) -> Iterator[Drawn]:
     """What `draw` makes of each step from `first_step` on, without end; the next is drawn while the last is used."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="scenes") as pool:
         step = first_step
