@@ -58,7 +58,7 @@ def likeness(results: Pictures, truth: Pictures, small: Pictures) -> Likeness:
 
     scale = truth.shape[1] // small.shape[1]
     mse = float(np.square(results.astype(np.float64) - truth).mean())
-    images = [torch.from_numpy(pictures).permute(0, 3, 1, 2).float() for pictures in (results, truth)]
+    images = [torch.from_numpy(pictures).permute(0, 3, 1, 2).double() for pictures in (results, truth)]
     ssim = structural_similarity_index_measure(images[0], images[1], data_range=255.0)
     return Likeness(
         psnr=float("inf") if mse == 0 else 10.0 * float(np.log10(255.0**2 / mse)),
