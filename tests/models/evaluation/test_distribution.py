@@ -81,7 +81,8 @@ def test_from_a_config_file_to_a_classifier_that_is_read_back(tmp_path: Path) ->
     loaded = load_classifier(tmp_path / "run" / "classifier.safetensors")
     assert loaded.things == tuple(thing.name for thing in STAGES["a"].things)
     save_classifier(loaded, tmp_path / "again.safetensors")
-    assert (tmp_path / "again.safetensors").read_bytes() == (tmp_path / "run" / "classifier.safetensors").read_bytes()
+    again = load_classifier(tmp_path / "again.safetensors").state_dict()
+    assert all(torch.equal(weight, again[name]) for name, weight in loaded.state_dict().items())
     (tmp_path / "again.safetensors").write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match=r"again.safetensors is no classifier"):
         load_classifier(tmp_path / "again.safetensors")
