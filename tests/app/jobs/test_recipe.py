@@ -220,6 +220,8 @@ def test_the_infotext_of_a_plain_prompt_says_it_all_but_for_the_last_digits(
             "guidance_scale": 7.25,
             "eta": 0.5,
             "height": None if recipe.width is None else 8,
+            "task": "text_to_image",
+            **dict.fromkeys(NOT_IN_THE_INFOTEXT),
         }
     )
     assert parse_infotext(infotext(plain)) == plain
