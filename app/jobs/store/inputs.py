@@ -115,9 +115,11 @@ def free_blobs(connection: Connection, unpinned_s: float) -> tuple[str, ...]:
         not_(is_pinned),
         not_(is_named),
     )
-    some = select(blobs.c.sha256).where(*is_unwanted).limit(_AT_ONCE)
-    # Said again: in PostgreSQL a row that was touched meanwhile is looked at again, and only by this WHERE.
-    freed = delete(blobs).where(blobs.c.sha256.in_(some), *is_unwanted).returning(blobs.c.key)
+    some = select(blobs.c.sha256).where(*is_unwanted).limit(_AT_ONCE).with_for_update(skip_locked=True)
+    found = connection.execute(some).scalars().all()
+    # Asked again, by a statement that began after the rows were locked: in PostgreSQL the first one may have begun
+    # before somebody pinned what it found.
+    freed = delete(blobs).where(blobs.c.sha256.in_(found), *is_unwanted).returning(blobs.c.key)
     return tuple(connection.execute(freed).scalars())
 
 
