@@ -140,3 +140,16 @@ def test_a_body_that_never_comes_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
     }  # fmt: skip
     asyncio.run(asyncio.wait_for(Door(reads_all, answer)(scope, stalls, keeps), 10))
     assert [message["status"] for message in sent if message["type"] == "http.response.start"] == [408]
+
+
+def test_bodies_that_come_in_a_crowd_are_asked_to_come_again(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(security, "MAX_BODIES_BYTES", 300)
+    large = client.post(JOBS, json=WISH | {"prompt": "x" * 300})
+    assert large.status_code == 503
+    assert int(large.headers["retry-after"]) > 0
+    # What was answered takes no room any more, however it ended.
+    for _ in range(5):
+        assert client.post(JOBS, json=WISH).status_code == 202
+        assert client.post(JOBS, json={}).status_code == 422
