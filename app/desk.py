@@ -6,28 +6,31 @@ The row is committed first; only then workers are told, best effort: a sweep fin
 from collections.abc import Callable
 from typing import Any
 
+from app import intake
 from app.deps import House
 from app.jobs import events
 from app.jobs.catalogue import CatalogueEntry
-from app.jobs.failures import UnknownModel
+from app.jobs.failures import CatalogueEmpty, SpecError
 from app.jobs.queue import ring, ring_if_silent
-from app.jobs.spec import TextToImage, TextToImageParams, draw_seed, resolve
-from app.jobs.store import Job, State
+from app.jobs.spec import TASKS, Params, Wish, draw_seed, resolve
+from app.jobs.store import Job, State, find_model
 
 Later = Callable[..., Any]
 """Calls a function after the response is sent: a Redis that hangs must not hold up an answer."""
 
 
-def submit(house: House, wish: TextToImage, owner: str, later: Later) -> Job:
+def submit(house: House, wish: Wish, owner: str, later: Later) -> Job:
     """Queue what `wish` says, gaps filled and the seed drawn now, so that a retry repeats the picture.
 
-    Raises: CatalogueEmpty; UnknownModel; SpecError; QueueFull; StoreUnavailable.
+    Raises: CatalogueEmpty; UnknownModel; SpecError; InputGone; QueueFull; StoreUnavailable; StorageError.
     """
-    return queue(house, resolve(wish, model_for(house, wish), draw_seed()), owner, later)
+    entry = model_for(house, wish)
+    given = intake.fetch(house, wish, owner)
+    return queue(house, resolve(wish, entry, draw_seed(), given), owner, later)
 
 
-def queue(house: House, params: TextToImageParams, owner: str, later: Later) -> Job:
-    """Queue a complete recipe.  Raises: QueueFull; StoreUnavailable."""
+def queue(house: House, params: Params, owner: str, later: Later) -> Job:
+    """Queue a complete recipe.  Raises: InputGone; QueueFull; StoreUnavailable."""
     job = house.store.submit(params, owner)
     later(ring, house.redis)
     return job
@@ -46,22 +49,38 @@ def cancel(house: House, job_id: str, owner: str, later: Later) -> Job:
     return job
 
 
-def model_for(house: House, wish: TextToImage) -> CatalogueEntry:
-    """The model that `wish` names, or the default one.  Raises: CatalogueEmpty; UnknownModel."""
-    if wish.model is not None:
-        return house.store.model(wish.model)
-    return default_model(house)
+def model_for(house: House, wish: Wish) -> CatalogueEntry:
+    """The model that `wish` names, or the default one.  Raises: CatalogueEmpty; UnknownModel; SpecError."""
+    if wish.model is None:
+        return default_model(house, wish.task)
+    catalogue = house.store.catalogue()
+    entry = find_model(catalogue, wish.model)
+    if wish.task not in entry.tasks:
+        able = [each.name for each in catalogue if wish.task in each.tasks]
+        raise SpecError("model", wish.model, f"must be one that offers {wish.task}: {', '.join(able) or 'none does'}")
+    return entry
 
 
-def default_model(house: House) -> CatalogueEntry:
-    """The model of the settings; where no worker ever offered that one, the first there is.
+def default_model(house: House, task: str) -> CatalogueEntry:
+    """The model of the settings if it offers the task; else the first that does.
 
-    Raises: CatalogueEmpty.
+    Raises: CatalogueEmpty; SpecError.
     """
-    try:
-        return house.store.model(house.settings.default_model)
-    except UnknownModel as error:
-        return house.store.model(error.known[0])
+    defaults = default_models(house)
+    if task not in defaults:
+        raise SpecError("task", task, f"must be one that a model here offers: {', '.join(defaults)}")
+    return defaults[task]
+
+
+def default_models(house: House) -> dict[str, CatalogueEntry]:
+    """The default model of every task that any model offers.  Raises: CatalogueEmpty."""
+    catalogue = house.store.catalogue()
+    if not catalogue:
+        raise CatalogueEmpty("no worker has registered a model yet")
+    # The settings' own first: sorting keeps the others in their order.
+    catalogue.sort(key=lambda entry: entry.name != house.settings.default_model)
+    able = {task: [entry for entry in catalogue if task in entry.tasks] for task in TASKS}
+    return {task: entries[0] for task, entries in able.items() if entries}
 
 
 def sweep(house: House) -> None:

@@ -28,7 +28,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from app.faults import Fault, faults_of
+from app.faults import NO_BODIES, Bodies, Fault, faults_of
 from app.jobs import failures
 
 MEDIA_TYPE = "application/problem+json"
@@ -166,16 +166,16 @@ class QueueFull(Unavailable):
     slug, title, retry_after_s = "queue-full", "The queue is full", 30
 
 
-def problem_of(error: Exception, known_fields: Sequence[str] = ()) -> Problem:
+def problem_of(error: Exception, bodies: Bodies = NO_BODIES) -> Problem:
     """The problem that says `error` to a client; anything unforeseen is Internal and says nothing.
 
-    `known_fields` are those of the body that was expected, to be named beside one that nobody knows.
+    `bodies` are those that were expected: their fields are named beside one that nobody knows.
     """
     match error:
         case Problem():
             return error
         case RequestValidationError():
-            return _unreadable_or_invalid(error.errors(), known_fields)
+            return _unreadable_or_invalid(error.errors(), bodies)
         case failures.SpecError():
             return Invalid.of(Fault.of_field(error.field, error.message))
         case failures.UnknownModel():
@@ -190,6 +190,12 @@ def problem_of(error: Exception, known_fields: Sequence[str] = ()) -> Problem:
             return NoModels("No worker has offered a model yet: the first one is still warming up, or none runs.")
         case failures.QueueFull():
             return QueueFull(f"{error.limit} jobs are waiting already, so nothing was queued.")
+        case failures.BadPicture():
+            return Invalid.of(Fault(pointer="#", detail=str(error)))
+        case failures.InputGone():
+            return Invalid.of(Fault.of_field(error.role, "is not stored any more; send it again"))
+        case failures.Busy():
+            return Unavailable("Too many large pictures came at once.")
         case failures.StoreUnavailable():
             return Unavailable("The database does not answer.")
         case failures.StorageError():
@@ -220,10 +226,10 @@ def documented(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
     return {int(each.status): {"description": each.title, "content": content} for each in problems}
 
 
-def _unreadable_or_invalid(found: Sequence[Mapping[str, Any]], known_fields: Sequence[str]) -> Problem:
+def _unreadable_or_invalid(found: Sequence[Mapping[str, Any]], bodies: Bodies) -> Problem:
     if any(finding["type"] == "json_invalid" for finding in found):
         return BadRequest("The body is not JSON.")
-    return Invalid.of(*faults_of(found, known_fields))
+    return Invalid.of(*faults_of(found, bodies))
 
 
 def _of_status(error: HTTPException) -> Problem:

@@ -5,6 +5,11 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Bodies = Mapping[str, Sequence[str]]
+"""The fields of each kind of body that a route takes, by its tag; "" where there is one kind, and no tag."""
+
+NO_BODIES: Bodies = {}
+
 # Long enough for any field of ours, short enough to be no echo.
 MAX_NAME_CHARACTERS = 64
 
@@ -36,14 +41,18 @@ class Fault(BaseModel):
         return f"{self.subject} {self.detail}"
 
 
-def faults_of(found: Sequence[Mapping[str, Any]], known_fields: Sequence[str] = ()) -> list[Fault]:
-    """Pydantic's findings about a request, in our words; `known_fields` are named beside an unknown one."""
-    return [_fault(finding, known_fields) for finding in found]
+def faults_of(found: Sequence[Mapping[str, Any]], bodies: Bodies = NO_BODIES) -> list[Fault]:
+    """Pydantic's findings about a request, in our words; the fields of `bodies` are named beside an unknown one."""
+    return [_fault(finding, bodies) for finding in found]
 
 
-def _fault(finding: Mapping[str, Any], known_fields: Sequence[str]) -> Fault:
+def _fault(finding: Mapping[str, Any], bodies: Bodies) -> Fault:
     place, *path = finding["loc"] or ("body",)
-    detail = _detail(finding, known_fields)
+    # Where there are several kinds of body, the first name is not a field but the kind.
+    tag = str(path.pop(0)) if place == "body" and path and path[0] in bodies else ""
+    detail = _detail(finding, bodies.get(tag, ()))
+    if finding["type"] in ("union_tag_not_found", "union_tag_invalid"):
+        path.append(finding["ctx"]["discriminator"].strip("'"))
     if place == "body":
         return Fault(pointer=_pointer(path), detail=detail)
     return Fault(parameter=".".join(map(_printable, path)), detail=detail)
@@ -52,7 +61,7 @@ def _fault(finding: Mapping[str, Any], known_fields: Sequence[str]) -> Fault:
 def _detail(finding: Mapping[str, Any], known_fields: Sequence[str]) -> str:
     context = finding.get("ctx", {})
     match finding["type"]:
-        case "missing":
+        case "missing" | "union_tag_not_found":
             return "is required"
         case "extra_forbidden":
             return "is not known here" + (f"; known are {', '.join(known_fields)}" if known_fields else "")
@@ -62,6 +71,8 @@ def _detail(finding: Mapping[str, Any], known_fields: Sequence[str]) -> str:
             return f"must be at least {context['ge']:g}"
         case "less_than_equal":
             return f"must be at most {context['le']:g}"
+        case "greater_than":
+            return f"must be greater than {context['gt']:g}"
         case "less_than":
             return f"must be less than {context['lt']}"
         case "string_too_short":
@@ -82,6 +93,8 @@ def _detail(finding: Mapping[str, Any], known_fields: Sequence[str]) -> str:
             return f"must be {context['expected']}"
         case "union_tag_invalid":
             return f"must be one of {context['expected_tags']}"
+        case "tuple_type" | "too_long" | "too_short":
+            return "must be a list of two numbers"
         case "model_type" | "model_attributes_type" | "dict_type":
             return "must be an object"
         case _:

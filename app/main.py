@@ -7,15 +7,16 @@ then (database, Redis) may come later.
 import asyncio
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from types import FrameType
-from typing import Any
+from typing import Any, get_args
 
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
+from pydantic.fields import FieldInfo
 from starlette.exceptions import HTTPException
 
 from app import desk
@@ -27,12 +28,15 @@ from app.jobs.queue import connect
 from app.jobs.settings import Settings, load_settings
 from app.jobs.storage import open_storage
 from app.jobs.store import open_store
-from app.routes import catalog, events, health, images, jobs, pages
+from app.routes import catalog, events, health, images, jobs, pages, uploads
 from app.routes.rendering import STATIC, Assets, problem_page, wants_page
 from app.security import Door
 from app.watching import Watch
 
 log = structlog.get_logger()
+
+LARGE_BODIES = {jobs.PATH: jobs.MAX_BODY_BYTES, uploads.PATH: uploads.MAX_BODY_BYTES}
+"""What takes pictures, and so more than other bodies."""
 
 
 def create() -> FastAPI:
@@ -53,10 +57,10 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     name = f"[{settings.host}]" if ":" in settings.host else settings.host
-    app.add_middleware(Door, answer=answer, hosts=[name])
+    app.add_middleware(Door, answer=answer, hosts=[name], large_bodies=LARGE_BODIES)
     for kind in (HTTPException, RequestValidationError, JobsError):
         app.add_exception_handler(kind, _handle)
-    for part in (jobs, events, images, catalog, health, pages):
+    for part in (jobs, events, uploads, images, catalog, health, pages):
         app.include_router(part.router)
     app.mount("/static", Assets(directory=STATIC))
     return app
@@ -75,7 +79,7 @@ class Darkroom(FastAPI):
 
 def answer(request: Request, error: Exception) -> Response:
     """The response that says `error`: a page to a person, problem+json to everyone else."""
-    problem = problem_of(error, _known_fields(request))
+    problem = problem_of(error, _bodies(request))
     request_id: str = request.scope["state"]["request_id"]
     if problem.status >= 500 and not isinstance(problem, Unavailable):
         log.error("request.failed", request_id=request_id, path=request.url.path, exc_info=error)
@@ -88,10 +92,18 @@ async def _handle(request: Request, error: Exception) -> Response:
     return answer(request, error)
 
 
-def _known_fields(request: Request) -> list[str]:
-    """The fields of the body that the route expects."""
+def _bodies(request: Request) -> dict[str, list[str]]:
+    """The fields of each kind of body that the route takes, by the task that tells them apart."""
     body = getattr(request.scope.get("route"), "body_field", None)
-    return list(getattr(body.field_info.annotation, "model_fields", ())) if body is not None else []
+    if body is None:
+        return {}
+    kinds = get_args(body.field_info.annotation) or (body.field_info.annotation,)
+    fields = {kind: getattr(kind, "model_fields", {}) for kind in kinds}
+    return {_tag(known): list(known) for known in fields.values()}
+
+
+def _tag(fields: Mapping[str, FieldInfo]) -> str:
+    return str(get_args(fields["task"].annotation)[0]) if "task" in fields else ""
 
 
 @asynccontextmanager

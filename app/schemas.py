@@ -1,15 +1,15 @@
 """What the API answers, as its clients see it.  What it may be asked lies in `app.jobs.spec`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from app.jobs.catalogue import CatalogueEntry
-from app.jobs.spec import TextToImageParams
-from app.jobs.store import Image, Job, State, Worker
+from app.jobs.spec import ImageToImageParams, InpaintParams, Params, SuperResolutionParams, TextToImageParams
+from app.jobs.store import Image, Job, State, Upload, Worker
 
 API = "/api/v1"
 
@@ -57,15 +57,39 @@ class LinksOut(_Answer):
     cancel: str
 
 
-class ParamsOut(TextToImageParams):
-    """The complete recipe: what was asked, with every default resolved."""
+class _Developed(BaseModel):
+    """What a recipe says once a worker has taken the job."""
 
     model_revision: str | None = Field(description="null until a worker has taken the job")
 
-    @classmethod
-    def complete(cls, params: TextToImageParams, model_revision: str | None) -> Self:
-        """`params`, and the revision of the model they were developed with."""
-        return cls(**params.model_dump(), model_revision=model_revision)
+
+class TextToImageOut(TextToImageParams, _Developed):
+    """The complete recipe: what was asked, with every default resolved."""
+
+
+class ImageToImageOut(ImageToImageParams, _Developed):
+    """The complete recipe; the picture it begins with is named by its sha256."""
+
+
+class InpaintOut(InpaintParams, _Developed):
+    """The complete recipe; picture and mask are named by their sha256."""
+
+
+class SuperResolutionOut(SuperResolutionParams, _Developed):
+    """The complete recipe; the picture that is made larger is named by its sha256."""
+
+
+ParamsOut = Annotated[
+    TextToImageOut | ImageToImageOut | InpaintOut | SuperResolutionOut,
+    Field(discriminator="task"),
+]
+
+_PARAMS_OUT: TypeAdapter[ParamsOut] = TypeAdapter(ParamsOut)
+
+
+def complete(params: Params, model_revision: str | None) -> ParamsOut:
+    """`params`, and the revision of the model they were developed with."""
+    return _PARAMS_OUT.validate_python({**params.model_dump(), "model_revision": model_revision})
 
 
 class ImageOut(_Answer):
@@ -114,7 +138,7 @@ class ImageDetailOut(ImageOut):
             image,
             job_id=image.job_id,
             format=image.format,
-            params=ParamsOut.complete(image.params, image.model_revision),
+            params=complete(image.params, image.model_revision),
             fingerprint=image.fingerprint,
             created_at=image.created_at,
             **more,
@@ -154,7 +178,7 @@ class JobOut(_Answer):
             position=position,
             estimate=None,
             progress=ProgressOut(**asdict(job.progress)),
-            params=ParamsOut.complete(job.params, job.model_revision),
+            params=complete(job.params, job.model_revision),
             images=[ImageOut.of(image) for image in job.images],
             error=None if job.error is None else ErrorOut(**asdict(job.error)),
             created_at=job.created_at,
@@ -162,6 +186,30 @@ class JobOut(_Answer):
             finished_at=job.finished_at,
             timings=_timings(job),
             links=LinksOut(self=here, events=f"{here}/events", cancel=f"{here}/cancel"),
+        )
+
+
+class UploadOut(_Answer):
+    """A picture that jobs may name as `upload:<id>` until it expires."""
+
+    id: str
+    width: int
+    height: int
+    sha256: str = Field(description="of the picture as it is kept: PNG without metadata")
+    bytes: int
+    expires_at: datetime
+
+    @classmethod
+    def of(cls, upload: Upload) -> Self:
+        """The upload."""
+        given = upload.blob.given
+        return cls(
+            id=upload.id,
+            width=given.width,
+            height=given.height,
+            sha256=given.sha256,
+            bytes=upload.blob.size_bytes,
+            expires_at=upload.expires_at,
         )
 
 
@@ -184,12 +232,15 @@ class ModelOut(CatalogueEntry):
 
     workers: int
     is_default: bool
+    default_for: list[str] = Field(description="the tasks that use it where a job names no model")
 
     @classmethod
-    def of(cls, entry: CatalogueEntry, workers: Sequence[Worker], default: str) -> Self:
-        """The entry beside what is known of the `workers` alive."""
+    def of(cls, entry: CatalogueEntry, workers: Sequence[Worker], defaults: Mapping[str, str]) -> Self:
+        """The entry beside what is known of the `workers` alive; `defaults` names the default model of every task."""
         serving = sum(entry.name in worker.models for worker in workers)
-        return cls(**entry.model_dump(), workers=serving, is_default=entry.name == default)
+        default_for = [task for task, name in defaults.items() if name == entry.name]
+        is_default = "text_to_image" in default_for
+        return cls(**entry.model_dump(), workers=serving, is_default=is_default, default_for=default_for)
 
 
 class ModelsOut(_Answer):

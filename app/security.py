@@ -7,7 +7,7 @@ of them can make a browser send requests here (Origin, Sec-Fetch-Site), or give 
 
 import asyncio
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -17,18 +17,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import CrossSite, Problem, TooLarge, TooSlow, WrongHost
+from app.errors import CrossSite, Problem, TooLarge, TooSlow, Unavailable, WrongHost
 
 log = structlog.get_logger()
 
 Answer = Callable[[Request, Exception], Response]
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+NO_PATHS: Final[Mapping[str, int]] = {}
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 # A prompt of 2000 characters, every one escaped, is 24 kB.
 MAX_BODY_BYTES: Final = 1 << 20
 MAX_BODY_S: Final = 30.0
+
+# A picture over a slow line; and what all bodies that are under way may take together.
+MAX_LARGE_BODY_S: Final = 120.0
+MAX_BODIES_BYTES: Final = 256 << 20
 
 HEADERS: Final = {
     # Previews are data: URIs; nothing else comes from anywhere but here, and nothing inline runs.
@@ -46,11 +51,18 @@ HEADERS: Final = {
 class Door:
     """The outermost guard: names each request, refuses strangers, bounds bodies, lets no error out bare."""
 
-    def __init__(self, app: ASGIApp, answer: Answer, hosts: Iterable[str] = ()) -> None:
-        """Guard `app`, which goes by loopback names and by `hosts`; `answer` makes errors into responses."""
+    def __init__(
+        self, app: ASGIApp, answer: Answer, hosts: Iterable[str] = (), large_bodies: Mapping[str, int] = NO_PATHS
+    ) -> None:
+        """Guard `app`, which goes by loopback names and by `hosts`; `answer` makes errors into responses.
+
+        `large_bodies` are the paths that take more than other bodies may have, and how many bytes.
+        """
         self._app = app
         self._answer = answer
         self._hosts = LOOPBACK | {host.lower() for host in hosts}
+        self._large_bodies = large_bodies
+        self._under_way = _UnderWay()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, or refuse it."""
@@ -59,7 +71,7 @@ class Door:
             return
         request_id = scope.setdefault("state", {})["request_id"] = uuid.uuid4().hex
         reply = _Reply(send, request_id)
-        body = _Body(receive)
+        body = _Body(receive, self._large_bodies.get(scope["path"]), self._under_way)
         try:
             headers = Headers(scope=scope)
             check_host(headers, self._hosts)
@@ -71,6 +83,8 @@ class Door:
                 raise
             response = self._answer(Request(scope), error)
             await response(scope, receive, reply.send)
+        finally:
+            body.forget()
 
 
 def check_host(headers: Headers, hosts: frozenset[str]) -> None:
@@ -113,37 +127,53 @@ class _Reply:
         await self._send(message)
 
 
-class _Body:
-    """Receives a request's body, and gives up on one that is too large or too slow."""
+class _UnderWay:
+    """The bytes of all bodies that have come in and are not answered yet."""
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self) -> None:
+        self.size_bytes = 0
+
+
+class _Body:
+    """Receives a request's body, and gives up on one that is too large or too slow, or comes in a crowd."""
+
+    def __init__(self, receive: Receive, large_bytes: int | None, under_way: _UnderWay) -> None:
         self._receive = receive
+        self._max_bytes = MAX_BODY_BYTES if large_bytes is None else large_bytes
+        self._max_s = MAX_BODY_S if large_bytes is None else MAX_LARGE_BODY_S
+        self._under_way = under_way
         self._size_bytes = 0
         self._is_complete = False
         self._deadline: float | None = None
 
     def check_declared(self, headers: Headers) -> None:
         length = headers.get("content-length", "")
-        if length.isdecimal() and int(length) > MAX_BODY_BYTES:
-            raise _too_large()
+        if length.isdecimal() and int(length) > self._max_bytes:
+            raise self._too_large()
 
     async def receive(self) -> Message:
         if self._is_complete:
             # Only a disconnect can follow, and that may take as long as it likes.
             return await self._receive()
         if self._deadline is None:
-            self._deadline = asyncio.get_running_loop().time() + MAX_BODY_S
+            self._deadline = asyncio.get_running_loop().time() + self._max_s
         try:
             async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError:
-            raise TooSlow(f"A body must arrive within {MAX_BODY_S:g} seconds.") from None
-        self._size_bytes += len(message.get("body", b""))
+            raise TooSlow(f"A body must arrive within {self._max_s:g} seconds.") from None
+        arrived = len(message.get("body", b""))
+        self._size_bytes += arrived
+        self._under_way.size_bytes += arrived
         self._is_complete = not message.get("more_body", False)
-        if self._size_bytes > MAX_BODY_BYTES:
-            raise _too_large()
+        if self._size_bytes > self._max_bytes:
+            raise self._too_large()
+        if self._under_way.size_bytes > MAX_BODIES_BYTES:
+            raise Unavailable("Too many large requests came at once.")
         return message
 
+    def forget(self) -> None:
+        self._under_way.size_bytes -= self._size_bytes
 
-def _too_large() -> Problem:
-    return TooLarge(f"A body may have at most {MAX_BODY_BYTES} bytes here.")
+    def _too_large(self) -> Problem:
+        return TooLarge(f"A body may have at most {self._max_bytes} bytes here.")

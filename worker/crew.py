@@ -14,14 +14,16 @@ from app.jobs.catalogue import CatalogueEntry
 from app.jobs.failures import Reason, StoreUnavailable
 from app.jobs.orphans import remove_orphans
 from app.jobs.settings import Settings
+from app.jobs.spec import steps_in_all
 from app.jobs.storage import Storage
 from app.jobs.store import Claim, State, Store
-from worker.developing import Development, num_steps
+from worker.developing import INTERNAL, NO_INPUTS, Development, Inputs
 from worker.engine import Engine
-from worker.leases import Heart, Leases
-from worker.publishing import Publisher
+from worker.fetching import fetch
+from worker.leases import Heart, Lease, Leases
+from worker.publishing import Publication, Publisher
 from worker.reporting import Reporter, announce
-from worker.threads import Ticker
+from worker.threads import Desk, Ticker
 from worker.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -64,7 +66,11 @@ class Crew:
     ) -> None:
         """Work for the worker `name`; `on_change` is called, on any thread, when there may be room for more."""
         self._store = store
+        self._storage = storage
         self._studio = studio
+        self._on_change = on_change
+        self._fetcher = Desk("fetcher")
+        self._fetching: set[Claim] = set()
         self._entries = {entry.name: entry for entry in studio.entries}
         self._connection = queue.connect(settings.resolved_redis_url)
         self._leases = Leases(on_release=on_change)
@@ -78,12 +84,21 @@ class Crew:
         looks = Ticker("watchdog", WATCH_S, watchdog.look)
         tidying = Ticker("tidy", TIDY_S, lambda: remove_orphans(store, storage))
         # Started in this order and stopped in the other: who is told stops after who tells.
-        self._parts = (self._reporter, self._publisher, self._engine, self._beats, sweeps, looks, tidying)
+        self._parts = (
+            self._reporter,
+            self._publisher,
+            self._engine,
+            self._fetcher,
+            self._beats,
+            sweeps,
+            looks,
+            tidying,
+        )
 
     @property
     def has_room(self) -> bool:
         """Whether a job that is claimed now would begin now."""
-        return not self._engine.is_busy and len(self._leases) < MAX_LEASES
+        return not self._engine.is_busy and not self._fetching and len(self._leases) < MAX_LEASES
 
     @property
     def is_idle(self) -> bool:
@@ -103,11 +118,32 @@ class Crew:
     def take(self, claim: Claim) -> None:
         """Do this job; all that follows happens on other threads."""
         entry = self._entries[claim.params.model]
-        lease = self._leases.take(claim, num_steps(claim.params))
+        lease = self._leases.take(claim, steps_in_all(claim.params))
         self._reporter.state(lease, State.RUNNING)
         publication = self._publisher.open(lease, entry.revision, entry.fingerprint)
         pipeline = self._studio.pipeline(entry.name)
-        self._engine.submit(Development(lease, pipeline, publication, self._reporter, self._studio.is_out_of_memory))
+        if not claim.params.inputs:
+            self._begin(lease, publication, pipeline)
+            return
+        # On a thread of its own: a storage that hangs must not keep this one from hearing signals.
+        self._fetching.add(claim)
+        self._fetcher.do(lambda: self._fetch_and_begin(lease, publication, pipeline))
+
+    def _begin(self, lease: Lease, publication: Publication, pipeline: Pipeline, inputs: Inputs = NO_INPUTS) -> None:
+        is_out_of_memory = self._studio.is_out_of_memory
+        self._engine.submit(Development(lease, pipeline, publication, self._reporter, is_out_of_memory, inputs))
+
+    def _fetch_and_begin(self, lease: Lease, publication: Publication, pipeline: Pipeline) -> None:
+        try:
+            inputs = fetch(self._storage, lease, publication)
+            if inputs is not None:
+                self._begin(lease, publication, pipeline, inputs)
+        except Exception:
+            log.exception("job.error", job_id=lease.claim.job_id)
+            publication.fail(INTERNAL)
+        finally:
+            self._fetching.discard(lease.claim)
+            self._on_change()
 
     def look_at(self, job_id: str) -> None:
         """Somebody says that the job is cancelled. Whether that is so, the row knows: ask it now."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, assert_never
 
 import structlog
 
+import models
 from app.jobs.failures import ErrorCode, Reason
-from app.jobs.spec import TextToImageParams
+from app.jobs.spec import ImageToImageParams, InpaintParams, Params, SuperResolutionParams, TextToImageParams
 from app.jobs.store import Failed
-from models import ModelError, NonFinite, TextToImage
+from models import ModelError, NonFinite
+from worker import pictures
 from worker.engine import Seconds
 from worker.leases import Lease
 from worker.publishing import Publication
@@ -19,36 +21,78 @@ from worker.reporting import Reporter
 if TYPE_CHECKING:
     import numpy as np
 
-    from models import Pipeline, Row
+    from models import Pipeline, Request, Row
 
 log = structlog.get_logger()
 
 
-def text_to_image(params: TextToImageParams) -> TextToImage:
+Inputs = Mapping[str, bytes]
+"""The pictures that a job is made from, by role, as the front door stored them."""
+
+NO_INPUTS: Inputs = {}
+
+
+def request_of(params: Params, inputs: Inputs) -> Request:
+    """What the pipeline is asked for this job."""
+    match params:
+        case TextToImageParams():
+            return text_to_image(params)
+        case ImageToImageParams():
+            return image_to_image(params, inputs["image"])
+        case InpaintParams():
+            return inpaint(params, inputs["image"], inputs["mask"])
+        case SuperResolutionParams():
+            return super_resolution(params, inputs["image"])
+        case _:
+            assert_never(params)
+
+
+def text_to_image(params: TextToImageParams) -> models.TextToImage:
     """What the pipeline is asked for a picture from words."""
-    return TextToImage(
-        prompt=params.prompt,
-        negative_prompt=params.negative_prompt,
-        width=params.width,
-        height=params.height,
-        seed=params.seed,
-        num_steps=params.steps,
-        guidance_scale=params.guidance_scale,
-        sampler=params.sampler,
-        eta=params.eta,
-        num_images=params.num_images,
+    return models.TextToImage(width=params.width, height=params.height, **_prompted(params))
+
+
+def image_to_image(params: ImageToImageParams, image: bytes) -> models.ImageToImage:
+    """What the pipeline is asked for a picture from a picture and words."""
+    picture = pictures.colours(image, (params.width, params.height))
+    return models.ImageToImage(image=picture, strength=params.strength, **_prompted(params))
+
+
+def inpaint(params: InpaintParams, image: bytes, mask: bytes) -> models.Inpaint:
+    """What the pipeline is asked for a part of a picture painted anew."""
+    size = params.width, params.height
+    return models.Inpaint(
+        image=pictures.colours(image, size),
+        mask=pictures.marked(mask, params.mask_mode, size),
+        strength=params.strength,
+        feather=params.feather,
+        **_prompted(params),
     )
 
 
+def super_resolution(params: SuperResolutionParams, image: bytes) -> models.SuperResolution:
+    """What the pipeline is asked for a picture made larger."""
+    return models.SuperResolution(
+        image=pictures.colours(image), scale=params.scale, consistent=params.consistent, **_prompted(params)
+    )
+
+
+def _prompted(params: Params) -> dict[str, Any]:
+    return {
+        "prompt": params.prompt,
+        "negative_prompt": params.negative_prompt,
+        "prompt_syntax": params.prompt_syntax,
+        "seed": params.seed,
+        "num_steps": params.steps,
+        "guidance_scale": params.guidance_scale,
+        "guidance_interval": params.guidance_interval,
+        "sampler": params.sampler,
+        "eta": params.eta,
+        "num_images": params.num_images,
+    }
+
+
 INTERNAL = Failed(ErrorCode.INTERNAL, ErrorCode.INTERNAL.message)
-
-REQUESTS = {"text_to_image": text_to_image}
-"""One function a task."""
-
-
-def num_steps(params: TextToImageParams) -> int:
-    """The denoising steps of all images of a job together: what its progress is counted in."""
-    return params.steps * params.num_images
 
 
 def verdict(error: Exception, is_out_of_memory: Callable[[Exception], bool]) -> Failed | Reason:
@@ -72,10 +116,11 @@ class Development:
         publication: Publication,
         reporter: Reporter,
         is_out_of_memory: Callable[[Exception], bool],
+        inputs: Inputs = NO_INPUTS,
     ) -> None:
-        """Develop the job of `lease` on `pipeline`."""
+        """Develop the job of `lease`, which is made from `inputs`, on `pipeline`."""
         self.pipeline = pipeline
-        self.request = REQUESTS[lease.claim.params.task](lease.claim.params)
+        self.request = request_of(lease.claim.params, inputs)
         self._lease = lease
         self._publication = publication
         self._reporter = reporter

@@ -18,7 +18,7 @@ from worker.threads import has_ended
 if TYPE_CHECKING:
     import numpy as np
 
-    from models import Pipeline, Row, TextToImage
+    from models import Pipeline, Request, Row
 
 # A step slower than all before it is no surprise; one that takes this many of the slowest is.
 STEPS_OF_SILENCE = 20
@@ -37,7 +37,7 @@ class Work(Protocol):
     """What the engine develops, and whom it tells. All of it is called on the engine's thread and must not block."""
 
     pipeline: Pipeline
-    request: TextToImage
+    request: Request
 
     def is_wanted(self) -> bool:
         """Whether to go on; asked before every step."""

@@ -20,7 +20,7 @@ from PIL import Image
 from app.jobs import recipe
 from app.jobs.failures import ErrorCode, Reason, StorageError, StorageFull, StoreUnavailable
 from app.jobs.recipe import Recipe
-from app.jobs.spec import TextToImageParams
+from app.jobs.spec import Params
 from app.jobs.storage import Storage, image_key, thumbnail_key
 from app.jobs.store import Cancelled, Failed, Outcome, PublishedImage, State, Store, Succeeded
 from worker.engine import Seconds
@@ -40,7 +40,7 @@ STATES = {Succeeded: State.SUCCEEDED, Failed: State.FAILED, Cancelled: State.CAN
 """The state that a job is in after an outcome was accepted."""
 
 
-def encode(pixels: np.ndarray, params: TextToImageParams, embedded: Recipe | None) -> bytes:
+def encode(pixels: np.ndarray, params: Params, embedded: Recipe | None) -> bytes:
     """A (h, w, 3) uint8 picture as a file in the format that was asked for, with its recipe if there is one."""
     options: dict[str, Any] = {} if embedded is None else recipe.embedding(embedded, params.format)
     if params.format != "png":

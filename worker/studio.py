@@ -9,13 +9,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import structlog
 import torch
 
 from app.jobs.catalogue import CatalogueEntry, ModelDefaults
 from app.jobs.settings import Settings
-from models import ModelError, Pipeline, TextToImage, bundled_models, find_models, load_pipeline
-from worker.developing import REQUESTS
+from app.jobs.spec import TASKS
+from models import (
+    ModelError,
+    Pipeline,
+    Request,
+    SuperResolution,
+    TextToImage,
+    bundled_models,
+    find_models,
+    load_pipeline,
+)
 
 log = structlog.get_logger()
 
@@ -132,10 +142,11 @@ def find_sources(models_dir: Path | None) -> list[str | Path]:
 def catalogue_entry(pipeline: Pipeline, fingerprint: str) -> CatalogueEntry:
     """What the catalogue is told of a loaded model: of its tasks those that jobs can ask for."""
     card = pipeline.card
+    enlarges = "super_resolution" in card.tasks
     return CatalogueEntry(
         name=card.name,
         revision=card.revision,
-        tasks=[task for task in card.tasks if task in REQUESTS],
+        tasks=[task for task in card.tasks if task in TASKS],
         native_width=card.native_width,
         native_height=card.native_height,
         min_side=card.min_side,
@@ -147,6 +158,7 @@ def catalogue_entry(pipeline: Pipeline, fingerprint: str) -> CatalogueEntry:
         ),
         parameters=card.parameters,
         licence=card.licence,
+        scale=pipeline.autoencoder.config.factor if enlarges else None,
         vocabulary={kind: list(words) for kind, words in card.vocabulary.items()} or None,
         examples=list(card.examples),
         fingerprint=fingerprint,
@@ -167,12 +179,20 @@ def _cpu_name() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
+def _trial(pipeline: Pipeline) -> Request:
+    """A small piece of work of the kind that the model is made for."""
+    if "super_resolution" not in pipeline.card.tasks:
+        return TextToImage(prompt="", num_steps=2)
+    side = pipeline.card.native_width // pipeline.autoencoder.config.factor
+    return SuperResolution(image=np.zeros((side, side, 3), np.uint8), num_steps=2)
+
+
 def _load_warm(source: str | Path, device: torch.device, dtype: torch.dtype) -> Pipeline:
     """Load a pipeline and take it through every stage once, in two steps: the first call of each is the slow one."""
     started = time.perf_counter()
     pipeline = load_pipeline(source, device=device, dtype=dtype)
     loaded = time.perf_counter()
-    rows = pipeline.begin(TextToImage(prompt="", num_steps=2))
+    rows = pipeline.begin(_trial(pipeline))
     for _ in range(rows[0].num_steps):
         pipeline.step(rows)
     x0 = rows[0].x0

@@ -30,6 +30,7 @@ class CatalogueEntry(BaseModel):
     defaults: ModelDefaults
     parameters: int = Field(ge=0)
     licence: str
+    scale: int | None = Field(None, ge=2, description="how many times larger it makes a picture; null if it does not")
     vocabulary: dict[str, list[str]] | None = None
     examples: list[str] = []
     fingerprint: str

@@ -6,6 +6,9 @@ JobsError
   UnknownModel             a model name that no worker ever registered
   CatalogueEmpty           no worker ever registered any model
   NotFound                 no such row, or somebody else's
+  BadPicture               bytes that are no picture, or one that is not taken (the text says what is)
+  Busy                     too much is asked at once; the same call may work later
+  InputGone                a picture that a job needs is not stored any more
   NotCancellable           the job has already succeeded or failed
   QueueFull                as many jobs wait as the settings allow
   BadCursor                a page cursor that this service never gave out
@@ -28,6 +31,7 @@ class ErrorCode(StrEnum):
     MODEL_UNAVAILABLE = "model_unavailable"
     NON_FINITE = "nan"
     BAD_PARAMS = "bad_params"
+    INPUT_LOST = "input_lost"
     INTERNAL = "internal"
 
     @property
@@ -43,6 +47,7 @@ _MESSAGES = {
     ErrorCode.MODEL_UNAVAILABLE: "No worker has offered this job's model for too long.",
     ErrorCode.NON_FINITE: "The model made no picture of this; try another sampler, scale or seed.",
     ErrorCode.BAD_PARAMS: "The model refused these parameters.",
+    ErrorCode.INPUT_LOST: "A picture this job is made from is not stored any more; submit the job again.",
     ErrorCode.INTERNAL: "Something went wrong inside the service; its log has the details.",
 }
 
@@ -99,6 +104,23 @@ class CatalogueEmpty(JobsError):
 
 class NotFound(JobsError):
     """There is no such row, or it belongs to somebody else."""
+
+
+class BadPicture(JobsError):
+    """Bytes that are no picture, or one that is not taken; the text continues a sentence that a field begins."""
+
+
+class Busy(JobsError):
+    """Too much is asked of this process at once; the same call may work later."""
+
+
+class InputGone(JobsError):
+    """A picture that a job needs is not stored any more."""
+
+    def __init__(self, role: str) -> None:
+        """Blame the picture in this role."""
+        super().__init__(f"the {role} is not stored any more")
+        self.role = role
 
 
 class NotCancellable(JobsError):

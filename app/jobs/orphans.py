@@ -1,8 +1,9 @@
-"""The sweep of files: what a lost attempt left in the storage is removed, nothing else."""
+"""The sweep of files: what a lost attempt left, and pictures that no job needs, are removed, nothing else."""
 
 from collections.abc import Iterable
 from itertools import chain
 
+from app.jobs import blobs
 from app.jobs.storage import Storage
 from app.jobs.store import Store
 
@@ -10,12 +11,12 @@ _AT_ONCE = 1000
 
 
 def remove_orphans(store: Store, storage: Storage) -> int:
-    """Delete every job file that no row needs now or ever will again; returns how many there were.
+    """Delete every file of a job or blob that no row needs now or ever will again; returns how many there were.
 
     Any process may do this at any time: a file that was an orphan once stays one.
     Raises: StoreUnavailable; StorageError.
     """
-    removed = 0
+    removed = blobs.free(store, storage)
     waiting: list[str] = []
     for key in chain(storage.unfinished(), storage.list()):
         waiting.append(key)

@@ -14,16 +14,17 @@ import json
 import re
 import struct
 import warnings
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from app.jobs.failures import JobsError
-from app.jobs.spec import TextToImageParams, image_seed
+from app.jobs.spec import Params, image_seed
 
 SAMPLERS_OF_A1111 = {"ddim": "DDIM", "ddpm": "DDPM", "euler": "Euler", "euler_ancestral": "Euler a", "lcm": "LCM"}
 """Our name of a sampler -> the name that A1111 shows. A sampler missing here goes by its own name."""
@@ -41,6 +42,21 @@ MAX_SETTINGS_LENGTH = 4096
 SETTING = re.compile(r'\s*(\w[\w \-/]++):\s*("(?:\\.|[^\\"])++"|[^,]*+)(?:,|$)')
 
 
+NOT_OF_THE_PICTURE = (
+    "version",
+    "num_images",
+    "format",
+    "quality",
+    "metadata",
+    "priority",
+    "developed_pixels",
+)
+"""What parameters say of the job and its files, and not of a picture."""
+
+# Not strict: JSON has no tuples.
+Interval = Annotated[tuple[float, float], Field(strict=False)]
+
+
 class NoRecipe(JobsError, ValueError):
     """A file that is no picture, or a picture in which no recipe is found."""
 
@@ -53,33 +69,34 @@ class Recipe(BaseModel):
     task: str = "text_to_image"
     prompt: str
     negative_prompt: str = ""
+    prompt_syntax: str | None = None
     model: str | None = None
     revision: str | None = None
     width: int | None = None
     height: int | None = None
     steps: int | None = None
     guidance_scale: float | None = None
+    guidance_interval: Interval | None = None
     sampler: str | None = None
     eta: float | None = None
     seed: int | None = None
+    image: str | None = None
+    mask: str | None = None
+    mask_mode: str | None = None
+    feather: int | None = None
+    strength: float | None = None
+    fit: str | None = None
+    scale: int | None = None
+    consistent: bool | None = None
 
     @classmethod
-    def of(cls, params: TextToImageParams, index: int, revision: str) -> Self:
-        """The recipe of image `index` of a job; its seed is the image's own, so one image repeats it."""
-        return cls(
-            task=params.task,
-            prompt=params.prompt,
-            negative_prompt=params.negative_prompt,
-            model=params.model,
-            revision=revision,
-            width=params.width,
-            height=params.height,
-            steps=params.steps,
-            guidance_scale=params.guidance_scale,
-            sampler=params.sampler,
-            eta=params.eta,
-            seed=image_seed(params.seed, index),
-        )
+    def of(cls, params: Params, index: int, revision: str) -> Self:
+        """The recipe of image `index` of a job; its seed is the image's own, so one image repeats it.
+
+        Pictures that it was made from are named by their sha256.
+        """
+        said = params.model_dump(exclude={*NOT_OF_THE_PICTURE})
+        return cls(**said | {"revision": revision, "seed": image_seed(params.seed, index)})
 
 
 def embedding(recipe: Recipe, format: Literal["png", "webp", "jpeg"]) -> dict[str, Any]:
@@ -128,6 +145,11 @@ def infotext(recipe: Recipe) -> str:
         "Model hash": recipe.revision,
         "Model": recipe.model,
         "Eta DDIM": None if recipe.eta == 0 else recipe.eta,
+        "Denoising strength": recipe.strength,
+        "Mask blur": recipe.feather,
+        "Postprocess upscale by": recipe.scale,
+        "Init image hash": recipe.image,
+        "Mask hash": recipe.mask,
     }
     said = ", ".join(f"{name}: {_quoted(value)}" for name, value in settings.items() if value is not None)
     negative = [f"Negative prompt: {recipe.negative_prompt}"] if recipe.negative_prompt else []
@@ -153,6 +175,7 @@ def parse_infotext(text: str) -> Recipe:
     width, height = _size(said.get("Size", ""))
     sampler = said.get("Sampler")
     return Recipe(
+        task=_task(said),
         prompt="\n".join(line.strip() for line in lines[:start]),
         negative_prompt=negative,
         model=said.get("Model"),
@@ -164,6 +187,11 @@ def parse_infotext(text: str) -> Recipe:
         sampler=next((ours for ours, theirs in SAMPLERS_OF_A1111.items() if theirs == sampler), sampler),
         eta=_number(said.get("Eta DDIM", "")),
         seed=_integer(said.get("Seed", "")),
+        image=said.get("Init image hash"),
+        mask=said.get("Mask hash"),
+        feather=_integer(said.get("Mask blur", "")),
+        strength=_number(said.get("Denoising strength", "")),
+        scale=_integer(said.get("Postprocess upscale by", "")),
     )
 
 
@@ -225,6 +253,18 @@ def _unquoted(value: str) -> str:
         return str(json.loads(value))
     except ValueError:
         return value
+
+
+def _task(said: Mapping[str, str]) -> str:
+    """Which task the settings are of, as far as A1111 tells them apart."""
+    if "Mask blur" in said or "Mask hash" in said:
+        return "inpaint"
+    if "Init image hash" in said and "Postprocess upscale by" in said:
+        return "super_resolution"
+    # A picture from words that was enlarged names a strength as well.
+    if "Denoising strength" in said and "Hires upscale" not in said:
+        return "image_to_image"
+    return "text_to_image"
 
 
 def _integer(text: str) -> int | None:

@@ -56,6 +56,8 @@ class Settings(BaseSettings):
     model_wait_s: Seconds = 600.0
     backoff_s: Seconds = 1.0
     max_backoff_s: Seconds = 60.0
+    upload_s: Seconds = 86_400.0
+    unpinned_s: Seconds = 3600.0
     max_attempts: int = Field(3, ge=1, le=100, description="a whole number from 1 to 100")
     max_infra_failures: int = Field(10, ge=0, le=1000, description="a whole number from 0 to 1000")
     max_queued_jobs: int = Field(10_000, ge=1, le=10_000_000, description="a whole number from 1 to 10000000")

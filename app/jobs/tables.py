@@ -131,6 +131,38 @@ files = Table(
     CheckConstraint("kind IN ('image', 'thumbnail')", name="kind_is_known"),
 )
 
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    # Never used again once its row is gone: whoever deletes the file after the row can only hit what nobody has.
+    Column("key", Text, nullable=False, unique=True),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+    Column("marks", Json, nullable=False),
+    # When somebody last wanted it: one that nothing pins is kept for a while from then on.
+    Column("touched_at", Double, nullable=False, index=True),
+)
+
+job_inputs = Table(
+    "job_inputs",
+    metadata,
+    Column("job_id", String(32), ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    Column("role", String(16), primary_key=True),
+    Column("sha256", String(64), ForeignKey("blobs.sha256"), nullable=False, index=True),
+)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("owner", Text, nullable=False),
+    Column("sha256", String(64), ForeignKey("blobs.sha256"), nullable=False, index=True),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False, index=True),
+)
+
 models = Table(
     "models",
     metadata,

@@ -13,9 +13,9 @@ router = APIRouter(prefix=API, tags=["catalogue"], responses=documented(NoModels
 @router.get("/models", operation_id="listModels")
 def models(house: Inside) -> ModelsOut:
     """Every model a job may name, also those that no worker serves just now."""
-    default = desk.default_model(house).name
+    defaults = {task: entry.name for task, entry in desk.default_models(house).items()}
     workers = house.store.workers_alive()
-    return ModelsOut(items=[ModelOut.of(entry, workers, default) for entry in house.store.catalogue()])
+    return ModelsOut(items=[ModelOut.of(entry, workers, defaults) for entry in house.store.catalogue()])
 
 
 @router.get("/samplers", operation_id="listSamplers")

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from app.errors import Invalid
 from app.faults import Fault, faults_of
 from app.jobs.catalogue import CatalogueEntry
-from app.jobs.spec import TextToImage, TextToImageParams
+from app.jobs.spec import Params, TextToImage
 
 FIELDS = (
     "prompt",
@@ -60,7 +60,7 @@ def sentences(faults: Sequence[Fault]) -> dict[str, str]:
     return beside
 
 
-def query_of(params: TextToImageParams, seed: int) -> str:
+def query_of(params: Params, seed: int) -> str:
     """The query that fills the form with a recipe."""
     fields = {field: getattr(params, field) for field in FIELDS if field not in ("size", "seed", "num_images")}
     return urlencode({**fields, "size": f"{params.width}x{params.height}", "seed": seed})

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, BackgroundTasks, Depends, Query, Request, Response
+from fastapi import APIRouter, BackgroundTasks, Body, Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from fastapi.openapi.models import Example
 
 from app import desk
 from app.deps import House, Id, Inside, Owner, OwnJob, json_only
@@ -17,7 +18,7 @@ from app.errors import (
     UnsupportedMedia,
     documented,
 )
-from app.jobs.spec import TASKS, TextToImage
+from app.jobs.spec import MAX_DATA_BYTES, TASKS, Wish
 from app.jobs.store import Job, State
 from app.routes.paging import Cursor, Limit, link_next
 from app.schemas import API, JobOut, JobsOut
@@ -25,7 +26,50 @@ from app.schemas import API, JobOut, JobsOut
 MAX_WAIT_S = 60.0
 RETRY_AFTER_S = 1
 
-router = APIRouter(prefix=f"{API}/jobs", tags=["jobs"], responses=documented(Invalid, Unavailable))
+PATH = f"{API}/jobs"
+
+# An image and a mask in base64, and a prompt.
+MAX_BODY_BYTES = 2 * MAX_DATA_BYTES * 4 // 3 + (1 << 20)
+
+EXAMPLES: dict[str, Example] = {
+    "text_to_image": {
+        "summary": "A picture from words",
+        "value": {"task": "text_to_image", "prompt": "a fox in the snow", "seed": 7},
+    },
+    "image_to_image": {
+        "summary": "A picture from a picture and words",
+        "value": {
+            "task": "image_to_image",
+            "prompt": "a fox at night",
+            "image": "upload:0f8a5d2c7b9e4a10b3c6d7e8f9a0b1c2",
+            "strength": 0.6,
+        },
+    },
+    "inpaint": {
+        "summary": "A part of a picture painted anew",
+        "value": {
+            "task": "inpaint",
+            "prompt": "a rocket",
+            "image": "image:5b1e0c4fd2a84f6e9a7c3b2d1e0f9a8b",
+            "mask": "upload:0f8a5d2c7b9e4a10b3c6d7e8f9a0b1c2",
+            "feather": 4,
+        },
+    },
+    "super_resolution": {
+        "summary": "A picture made larger",
+        "value": {
+            "task": "super_resolution",
+            "image": "upload:0f8a5d2c7b9e4a10b3c6d7e8f9a0b1c2",
+            "scale": 4,
+            "consistent": True,
+        },
+    },
+}
+
+router = APIRouter(prefix=PATH, tags=["jobs"], responses=documented(Invalid, Unavailable))
+
+
+Wished = Annotated[Wish, Body(discriminator="task", openapi_examples=EXAMPLES)]
 
 
 @router.post(
@@ -35,7 +79,7 @@ router = APIRouter(prefix=f"{API}/jobs", tags=["jobs"], responses=documented(Inv
     dependencies=[Depends(json_only)],
     responses=documented(BadRequest, TooLarge, UnsupportedMedia),
 )
-def submit(wish: TextToImage, house: Inside, owner: Owner, tasks: BackgroundTasks, response: Response) -> JobOut:
+def submit(wish: Wished, house: Inside, owner: Owner, tasks: BackgroundTasks, response: Response) -> JobOut:
     """Queue a job.  What is not given is filled in from the model's defaults and told in `params`."""
     return _accepted(house, desk.submit(house, wish, owner, tasks.add_task), response)
 

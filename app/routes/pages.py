@@ -110,13 +110,13 @@ def _bench(
     request: Request, house: House, owner: str, fields: Mapping[str, str], faults: Sequence[Fault] = ()
 ) -> Response:
     """The first page, its form filled with `fields`; where htmx sent a form with faults, the form alone."""
-    entry = desk.default_model(house)
+    entry = desk.default_model(house, "text_to_image")
     filled = {
         "wish": fields,
         "faults": form.sentences(faults),
         "is_open": any(fields[field] for field in form.FOLDED),
         "entry": entry,
-        "models": house.store.known_models(),
+        "models": [entry.name for entry in house.store.catalogue() if "text_to_image" in entry.tasks],
         "sizes": form.sizes(entry),
     }
     status = 422 if faults else 200

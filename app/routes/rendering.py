@@ -116,7 +116,9 @@ def wants_page(request: Request) -> bool:
 def recipe_of(image: Image) -> list[tuple[str, str]]:
     """What the picture was made of, as names and values for people."""
     params = image.params
+    is_from_words = params.task == "text_to_image"
     return [
+        *([] if is_from_words else [("Task", params.task.replace("_", " "))]),
         ("Model", f"{params.model} {image.model_revision}"),
         ("Size", f"{image.width} × {image.height}"),
         ("Steps", str(params.steps)),

@@ -190,7 +190,7 @@ def test_every_error_of_the_hallway_but_a_bad_setting_or_key_is_foreseen(error: 
     if not issubclass(error, failures.JobsError) or error in unforeseen:
         return
     made = error.__new__(error)
-    for attribute in ("field", "message", "known", "state", "limit"):
+    for attribute in ("field", "message", "known", "state", "limit", "role"):
         setattr(made, attribute, "x")
     assert not isinstance(problem_of(made), Internal)
 

@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
 from app import security
-from app.main import answer
+from app.main import LARGE_BODIES, answer
 from app.security import MAX_BODY_BYTES, Door
 
 JOBS = "/api/v1/jobs"
@@ -86,8 +86,13 @@ def test_requests_have_different_names(client: TestClient) -> None:
     assert client.get("/healthz").headers["x-request-id"] != client.get("/healthz").headers["x-request-id"]
 
 
-def test_a_body_that_says_it_is_too_large_is_not_read(client: TestClient) -> None:
-    response = client.post(JOBS, content=b" " * (MAX_BODY_BYTES + 1), headers={"content-type": "application/json"})
+LIMITS = {"/": MAX_BODY_BYTES, "/jobs/x/cancel": MAX_BODY_BYTES, **LARGE_BODIES}
+
+
+@pytest.mark.parametrize(("path", "limit"), LIMITS.items())
+def test_a_body_that_says_it_is_too_large_is_not_read(client: TestClient, path: str, limit: int) -> None:
+    headers = {"content-type": "application/json", "content-length": str(limit + 1)}
+    response = client.post(path, content=b"{}", headers=headers)
     assert response.status_code == 413
     assert response.json()["type"].endswith(":too-large")
 
@@ -96,7 +101,7 @@ def test_a_body_that_says_it_is_too_large_is_not_read(client: TestClient) -> Non
 def test_a_body_that_grows_too_large_is_cut_off(client: TestClient, path: str) -> None:
     def growing() -> Iterator[bytes]:
         # A generator has no length, so the client declares none.
-        for _ in range(2 * MAX_BODY_BYTES // 65_536):
+        for _ in range(LIMITS[path] // 65_536 + 1):
             yield b" " * 65_536
 
     kind = "application/json" if path == JOBS else "application/x-www-form-urlencoded"
@@ -135,3 +140,16 @@ def test_a_body_that_never_comes_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
     }  # fmt: skip
     asyncio.run(asyncio.wait_for(Door(reads_all, answer)(scope, stalls, keeps), 10))
     assert [message["status"] for message in sent if message["type"] == "http.response.start"] == [408]
+
+
+def test_bodies_that_come_in_a_crowd_are_asked_to_come_again(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(security, "MAX_BODIES_BYTES", 300)
+    large = client.post(JOBS, json=WISH | {"prompt": "x" * 300})
+    assert large.status_code == 503
+    assert int(large.headers["retry-after"]) > 0
+    # What was answered takes no room any more, however it ended.
+    for _ in range(5):
+        assert client.post(JOBS, json=WISH).status_code == 202
+        assert client.post(JOBS, json={}).status_code == 422

@@ -18,9 +18,9 @@ import httpx2
 import pytest
 
 from app.jobs.settings import PREFIX
-from tests.e2e.tiny_model import save_tiny_model
+from tests.e2e.tiny_model import save_tiny_enlarger, save_tiny_model
 
-MODEL = "tiny"
+MODEL, ENLARGER = "tiny", "tiny-x4"
 PATIENCE_S = 180  # a loaded machine is slow, not wrong
 POLL_S = 0.05
 
@@ -138,9 +138,10 @@ class Up:
 
 @pytest.fixture(scope="session")
 def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the smallest model there is."""
+    """A folder with the smallest models there are: one that paints, one that enlarges."""
     folder = tmp_path_factory.mktemp("models")
     save_tiny_model(folder / MODEL)
+    save_tiny_enlarger(folder / ENLARGER)
     return folder
 
 

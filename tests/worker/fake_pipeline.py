@@ -7,17 +7,32 @@
 It imports no torch, so that a worker process with it starts in a moment.
 """
 
+from __future__ import annotations
+
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from app.jobs.catalogue import CatalogueEntry
-from models import NonFinite, TextToImage
+from models import NonFinite
+
+if TYPE_CHECKING:
+    from models import Request
 
 CELL = 8
+
+
+def size_of(request: Request) -> tuple[int, int]:
+    """Width and height of what the request makes: its own, or those of the picture that it is made from."""
+    if hasattr(request, "width"):
+        return request.width, request.height
+    height, width, _ = request.image.shape
+    scale = getattr(request, "scale", 1)
+    return width * scale, height * scale
 
 
 @dataclass
@@ -27,7 +42,7 @@ class FakeRow:
     index: int
     seed: int
     num_steps: int
-    request: TextToImage
+    request: Request
     step: int = 0
     x0: np.ndarray | None = None
 
@@ -45,7 +60,7 @@ class FakePipeline:
     stepped: list[list[tuple[int, int]]] = field(default_factory=list)
     threads: set[str] = field(default_factory=set)
 
-    def begin(self, request: TextToImage) -> list[FakeRow]:
+    def begin(self, request: Request) -> list[FakeRow]:
         self.threads.add(threading.current_thread().name)
         return [
             FakeRow(index, (request.seed + index) % 2**32, request.num_steps, request)
@@ -66,13 +81,14 @@ class FakePipeline:
         time.sleep(self.step_s)
         for row in rows:
             row.step += 1
-            row.x0 = self._pixels(row, request.width // CELL, request.height // CELL)
+            width, height = size_of(request)
+            row.x0 = self._pixels(row, width // CELL, height // CELL)
         self.stepped.append([(row.index, row.step) for row in rows])
 
     def finish(self, row: FakeRow) -> np.ndarray:
         if "nan" in row.request.prompt:
             raise NonFinite(row.index, row.step)
-        return self._pixels(row, row.request.width, row.request.height)
+        return self._pixels(row, *size_of(row.request))
 
     def preview(self, x0: np.ndarray) -> np.ndarray:
         return x0

@@ -22,7 +22,10 @@ sys.modules["models"] = library
 
 from models import errors  # noqa: E402
 
-library.__dict__.update(ModelError=errors.ModelError, NonFinite=errors.NonFinite, TextToImage=types.SimpleNamespace)
+library.__dict__.update(ModelError=errors.ModelError, NonFinite=errors.NonFinite)
+library.__dict__.update(
+    dict.fromkeys(("TextToImage", "ImageToImage", "Inpaint", "SuperResolution"), types.SimpleNamespace)
+)
 
 import worker.crew  # noqa: E402
 from app.jobs.catalogue import CatalogueEntry  # noqa: E402

@@ -89,7 +89,7 @@ def test_the_catalogue_is_told_all_that_the_card_says_but_tasks_that_no_job_can_
     pipeline = small_pipeline()
     card = replace(
         pipeline.card,
-        tasks=("text_to_image", "inpaint"),
+        tasks=("text_to_image", "inpaint", "clairvoyance"),
         vocabulary={"colours": ("red", "blue")},
         examples=("a red fox",),
         licence="MIT",
@@ -99,7 +99,7 @@ def test_the_catalogue_is_told_all_that_the_card_says_but_tasks_that_no_job_can_
     assert entry.model_dump() == {
         "name": "small",
         "revision": "unsaved",
-        "tasks": ["text_to_image"],
+        "tasks": ["text_to_image", "inpaint"],
         "native_width": 32,
         "native_height": 32,
         "min_side": 32,
@@ -109,10 +109,22 @@ def test_the_catalogue_is_told_all_that_the_card_says_but_tasks_that_no_job_can_
         "defaults": {"steps": 5, "guidance_scale": 3.0, "sampler": "ddim"},
         "parameters": 0,
         "licence": "MIT",
+        "scale": None,
         "vocabulary": {"colours": ["red", "blue"]},
         "examples": ["a red fox"],
         "fingerprint": "a chip",
     }
+
+
+def test_an_enlarger_says_how_many_times() -> None:
+    pipeline = small_pipeline(in_channels=7, num_class_embeds=400)
+    pipeline.card = replace(pipeline.card, tasks=("super_resolution",))
+    entry = catalogue_entry(pipeline, "a chip")
+    assert (entry.tasks, entry.scale) == (["super_resolution"], 4)
+    # and is warmed by what it is made for
+    rows = pipeline.begin(studio._trial(pipeline))
+    pipeline.step(rows)
+    assert rows[0].class_label is not None
 
 
 def test_a_model_without_a_vocabulary_says_none() -> None:

@@ -5,6 +5,7 @@ lies in one module a role:
     claiming     the worker while it holds a job: claim, beat, give back
     finishing    the worker's last word about an attempt, and how a lost answer is read back
     sweeping     any process, every few seconds: what nobody else will do any more
+    inputs       pictures that jobs are made from: blobs, pins, uploads
     reading      jobs, images, positions; changes nothing
     registering  models and workers: the catalogue
     records      the frozen facts that go in and out
@@ -12,6 +13,7 @@ lies in one module a role:
 
 from app.jobs.store.records import (
     Beat,
+    Blob,
     Cancelled,
     Claim,
     ClaimBeat,
@@ -27,12 +29,15 @@ from app.jobs.store.records import (
     Succeeded,
     Swept,
     Timings,
+    Upload,
     Worker,
 )
+from app.jobs.store.registering import find_model
 from app.jobs.store.store import Store, migrate, open_store
 
 __all__ = [
     "Beat",
+    "Blob",
     "Cancelled",
     "Claim",
     "ClaimBeat",
@@ -49,7 +54,9 @@ __all__ = [
     "Succeeded",
     "Swept",
     "Timings",
+    "Upload",
     "Worker",
+    "find_model",
     "migrate",
     "open_store",
 ]

@@ -8,7 +8,8 @@ from sqlalchemy import Connection, and_, case, not_, select, tuple_, update
 
 from app.jobs.failures import ErrorCode, Reason
 from app.jobs.settings import Settings
-from app.jobs.spec import TextToImageParams
+from app.jobs.spec import read_params
+from app.jobs.store import inputs
 from app.jobs.store.records import Beat, Claim, ClaimBeat, State
 from app.jobs.store.rows import change, ended, held, queued_again
 from app.jobs.tables import database_now, jobs, models
@@ -46,7 +47,7 @@ def claim_next(connection: Connection, worker: str, served: Sequence[str], lease
     )
     while row := connection.execute(take).one_or_none():
         try:
-            return Claim(row.id, row.attempt, row.owner, TextToImageParams.model_validate(row.params))
+            return Claim(row.id, row.attempt, row.owner, read_params(row.params), inputs.keys_of(connection, row.id))
         except ValidationError as error:
             log.error("job.unreadable", job_id=row.id, error=str(error))
             code = ErrorCode.BAD_PARAMS

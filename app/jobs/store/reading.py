@@ -10,7 +10,7 @@ from sqlalchemy import Connection, RowMapping, Select, Table, func, select
 
 from app.jobs import tables
 from app.jobs.failures import BadCursor, NotFound
-from app.jobs.spec import TextToImageParams
+from app.jobs.spec import read_params
 from app.jobs.store.records import Image, Job, JobFailure, Page, Progress, State, Timings
 
 _IMAGES = select(tables.images, tables.jobs.c.params).join(tables.jobs)
@@ -104,7 +104,7 @@ def _job(row: RowMapping, images: list[Image]) -> Job:
         task=row["task"],
         model=row["model"],
         model_revision=row["model_revision"],
-        params=TextToImageParams.model_validate(row["params"]),
+        params=read_params(row["params"]),
         warnings=tuple(row["warnings"]),
         cost=row["cost"],
         state=State(row["state"]),
@@ -139,7 +139,7 @@ def _image(row: RowMapping) -> Image:
         model_revision=row["model_revision"],
         fingerprint=row["fingerprint"],
         created_at=_aware(row["created_at"]),
-        params=TextToImageParams.model_validate(row["params"]),
+        params=read_params(row["params"]),
     )
 
 

@@ -1,12 +1,12 @@
 """What the store is told and what it answers: frozen facts, no behaviour of their own."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from app.jobs.spec import TextToImageParams
+from app.jobs.spec import Given, Params
 
 Item = TypeVar("Item")
 
@@ -72,7 +72,7 @@ class Image:
     model_revision: str
     fingerprint: str
     created_at: datetime
-    params: TextToImageParams
+    params: Params
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Job:
     task: str
     model: str
     model_revision: str | None
-    params: TextToImageParams
+    params: Params
     warnings: tuple[str, ...]
     cost: float
     state: State
@@ -102,6 +102,30 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Blob:
+    """A picture that jobs may be made from: what is known of it, and where it is stored as PNG."""
+
+    given: Given
+    key: str
+    size_bytes: int
+
+    @property
+    def sha256(self) -> str:
+        """Of the file."""
+        return self.given.sha256
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A blob that its owner may name until it expires."""
+
+    id: str
+    owner: str
+    blob: Blob
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
     """Some rows, newest first; `next` is the cursor of the following page, None on the last."""
 
@@ -111,12 +135,16 @@ class Page(Generic[Item]):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job a worker holds until its lease ends.  `attempt` is the fencing token: it never comes again."""
+    """A job a worker holds until its lease ends.  `attempt` is the fencing token: it never comes again.
+
+    `inputs` are the keys of the pictures it is made from, by role.
+    """
 
     job_id: str
     attempt: int
     owner: str
-    params: TextToImageParams
+    params: Params
+    inputs: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,11 @@ from app.jobs.database import Transactions, open_engine
 from app.jobs.failures import Reason, StoreUnavailable
 from app.jobs.migrations import migrate
 from app.jobs.settings import Settings
-from app.jobs.spec import TextToImageParams
-from app.jobs.store import claiming, finishing, reading, registering, submitting, sweeping
+from app.jobs.spec import Params
+from app.jobs.store import claiming, finishing, inputs, reading, registering, submitting, sweeping
 from app.jobs.store.records import (
     Beat,
+    Blob,
     Claim,
     ClaimBeat,
     Image,
@@ -22,6 +23,7 @@ from app.jobs.store.records import (
     Page,
     State,
     Swept,
+    Upload,
     Worker,
 )
 
@@ -58,10 +60,10 @@ class Store:
 
     # The front door
 
-    def submit(self, params: TextToImageParams, owner: str, warnings: Sequence[str] = ()) -> Job:
-        """Queue a job and commit it; the caller rings afterwards.
+    def submit(self, params: Params, owner: str, warnings: Sequence[str] = ()) -> Job:
+        """Queue a job, with the pictures it is made from, and commit it; the caller rings afterwards.
 
-        Raises: QueueFull.
+        Raises: QueueFull; InputGone.
         """
         with self._transactions.writing() as connection:
             return submitting.submit(connection, params, owner, warnings, self._settings.max_queued_jobs)
@@ -162,13 +164,48 @@ class Store:
             return sweeping.sweep(connection, self._settings)
 
     def orphans(self, keys: Iterable[str]) -> set[str]:
-        """Those of the job files `keys` that no row needs now or ever will again."""
+        """Those of the files `keys`, of jobs and blobs, that no row needs now or ever will again."""
+        keys = list(keys)
         with self._transactions.reading() as connection:
-            return sweeping.orphans(connection, keys)
+            lost_blobs = inputs.orphans(connection, keys, self._settings.unpinned_s)
+            return sweeping.orphans(connection, keys) | lost_blobs
 
     def is_orphan(self, key: str) -> bool:
         """Whether no row needs this job file now or ever will again."""
         return key in self.orphans([key])
+
+    # Pictures that jobs are made from (`app.jobs.blobs` says in which order)
+
+    def new_blob_key(self, sha256: str) -> str:
+        """Where to write a blob's file: a key that nobody ever had."""
+        with self._transactions.reading() as connection:
+            return inputs.new_blob_key(connection, sha256)
+
+    def find_blob(self, sha256: str) -> Blob | None:
+        """The blob of these bytes, kept for a while from now on; None if there is none."""
+        with self._transactions.writing() as connection:
+            return inputs.find_blob(connection, sha256)
+
+    def add_blob(self, blob: Blob) -> Blob:
+        """Say that a blob's file lies there; the answer is another one if somebody else was first."""
+        with self._transactions.writing() as connection:
+            return inputs.add_blob(connection, blob, self._settings.unpinned_s)
+
+    def add_upload(self, sha256: str, owner: str) -> Upload:
+        """Let `owner` name a blob, for as long as the settings say.  Raises: InputGone."""
+        with self._transactions.writing() as connection:
+            return inputs.add_upload(connection, sha256, owner, self._settings.upload_s)
+
+    def upload(self, upload_id: str, owner: str) -> Upload:
+        """One upload that has not expired.  Raises: NotFound."""
+        with self._transactions.reading() as connection:
+            return inputs.upload(connection, upload_id, owner)
+
+    def free_blobs(self) -> tuple[str, ...]:
+        """Forget expired uploads, and some blobs that nothing needs; returns the keys of the files to delete."""
+        with self._transactions.writing() as connection:
+            inputs.forget_uploads(connection)
+            return inputs.free_blobs(connection, self._settings.unpinned_s)
 
     # The catalogue
 

@@ -6,17 +6,15 @@ from uuid import uuid4
 from sqlalchemy import Connection, and_, case, insert, or_
 
 from app.jobs.failures import NotCancellable, QueueFull
-from app.jobs.spec import TextToImageParams, cost
-from app.jobs.store import reading
+from app.jobs.spec import Params, cost, steps_in_all
+from app.jobs.store import inputs, reading
 from app.jobs.store.records import Job, State
 from app.jobs.store.rows import change
 from app.jobs.tables import database_now, jobs
 
 
-def submit(
-    connection: Connection, params: TextToImageParams, owner: str, warnings: Sequence[str], max_queued: int
-) -> Job:
-    """Insert a queued row.  Raises: QueueFull."""
+def submit(connection: Connection, params: Params, owner: str, warnings: Sequence[str], max_queued: int) -> Job:
+    """Insert a queued row and pin the pictures it is made from.  Raises: QueueFull; InputGone."""
     if reading.queue_length(connection) >= max_queued:
         raise QueueFull(max_queued)
     job_id = uuid4().hex
@@ -36,12 +34,13 @@ def submit(
             infra_failures=0,
             cancel_requested=False,
             step=0,
-            steps=params.steps * params.num_images,
+            steps=steps_in_all(params),
             created_at=database_now(),
             queued_at=database_now(),
             not_before=database_now(),
         )
     )
+    inputs.pin(connection, job_id, params.inputs)
     return reading.job(connection, job_id, owner)
 
 

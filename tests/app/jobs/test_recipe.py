@@ -5,6 +5,7 @@ import json
 import struct
 import zlib
 from collections.abc import Callable
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -24,7 +25,7 @@ from app.jobs.recipe import (
     read,
     xmp,
 )
-from app.jobs.spec import TextToImageParams
+from app.jobs.spec import TASKS, TextToImageParams, read_params
 
 FORMATS = ("png", "webp", "jpeg")
 
@@ -43,7 +44,26 @@ recipes = st.builds(
     sampler=st.none() | st.sampled_from(["ddim", "ddpm", "euler_ancestral", "something_new"]),
     eta=st.none() | st.floats(0, 1),
     seed=st.none() | st.integers(0, 2**32 - 1),
+    task=st.sampled_from(TASKS),
+    prompt_syntax=st.sampled_from([None, "plain", "weighted"]),
+    guidance_interval=st.none() | st.tuples(st.floats(0, 0.5), st.floats(0.5, 1)),
+    image=st.none() | st.just("sha256:" + "ab" * 32),
+    mask=st.none() | st.just("sha256:" + "cd" * 32),
+    mask_mode=st.sampled_from([None, "white", "black", "transparent"]),
+    feather=st.none() | st.integers(0, 64),
+    strength=st.none() | st.floats(0.01, 1),
+    fit=st.sampled_from([None, "cover", "contain"]),
+    scale=st.sampled_from([None, 2, 4]),
+    consistent=st.none() | st.booleans(),
 )
+
+# Or not in that of a picture from words.
+NOT_IN_THE_INFOTEXT = (
+    "prompt_syntax", "guidance_interval", "image", "mask", "mask_mode", "feather", "strength", "fit", "scale",
+    "consistent",
+)  # fmt: skip
+
+SHA_OF_IMAGE, SHA_OF_MASK = "0123456789abcdef" * 4, "fedcba9876543210" * 4
 
 
 @pytest.fixture
@@ -79,7 +99,7 @@ def test_a_recipe_holds_every_param_that_changes_pixels(
 ) -> None:
     params = make_params(eta=0.5)
     said = Recipe.of(params, 0, "r").model_dump()
-    about_the_file_or_the_job = {"version", "num_images", "format", "quality", "metadata"}
+    about_the_file_or_the_job = {"version", "num_images", "format", "quality", "metadata", "priority"}
     assert {name: said[name] for name in params.model_dump() if name not in about_the_file_or_the_job} == {
         name: value for name, value in params.model_dump().items() if name not in about_the_file_or_the_job
     }
@@ -100,6 +120,40 @@ def test_a_prompt_of_the_longest_kind_fits_into_every_format() -> None:
     recipe = Recipe(prompt="\U0001f98a" * 2000, negative_prompt='"' * 2000)
     for format in FORMATS:
         assert read(save(recipe, format)) == recipe
+
+
+GIVEN = {"image": f"sha256:{SHA_OF_IMAGE}"}
+MASKED = GIVEN | {"mask": f"sha256:{SHA_OF_MASK}", "mask_mode": "black", "feather": 4, "developed_pixels": 64}
+
+
+@pytest.mark.parametrize(
+    ("task", "fields", "settings_line"),
+    [
+        ("image_to_image", GIVEN | {"strength": 0.5, "fit": "contain"}, "Denoising strength: 0.5"),
+        ("inpaint", MASKED | {"strength": 1.0, "fit": "cover"}, "Mask blur: 4"),
+        ("super_resolution", GIVEN | {"scale": 4, "consistent": True}, "Postprocess upscale by: 4"),
+    ],
+)
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_recipe_of_every_task_comes_back_with_what_it_was_made_from(
+    make_params: Callable[..., TextToImageParams], task: str, fields: dict[str, Any], settings_line: str, format: str
+) -> None:
+    params = read_params(make_params(guidance_interval=[0.2, 0.8]).model_dump() | {"task": task} | fields)
+    recipe = Recipe.of(params, 0, "r1")
+    again = read(save(recipe, format))
+    assert again == recipe
+    assert (again.task, again.image, again.guidance_interval) == (task, GIVEN["image"], (0.2, 0.8))
+    for name in fields.keys() - {"developed_pixels"}:
+        assert getattr(again, name) == fields[name]
+    # and a tool that knows only the infotext
+    assert settings_line in infotext(recipe)
+    told = parse_infotext(infotext(recipe))
+    assert (told.task, told.image, told.mask) == (task, GIVEN["image"], fields.get("mask"))
+
+
+def test_the_recipe_of_an_enlargement_without_words_comes_back_from_the_infotext() -> None:
+    recipe = Recipe(task="super_resolution", prompt="", steps=4, seed=1, scale=4, image=GIVEN["image"])
+    assert parse_infotext(infotext(recipe)) == recipe
 
 
 def test_the_infotext_is_as_a1111_writes_it(recipe: Recipe) -> None:
@@ -166,6 +220,8 @@ def test_the_infotext_of_a_plain_prompt_says_it_all_but_for_the_last_digits(
             "guidance_scale": 7.25,
             "eta": 0.5,
             "height": None if recipe.width is None else 8,
+            "task": "text_to_image",
+            **dict.fromkeys(NOT_IN_THE_INFOTEXT),
         }
     )
     assert parse_infotext(infotext(plain)) == plain
@@ -179,6 +235,7 @@ def test_a_picture_of_a1111_is_understood() -> None:
         'Model: "v1-5, pruned", Denoising strength: 0.7, Lora hashes: "a: 1, b: 2", Version: v1.9.4'
     )
     assert read(png_with(text)) == Recipe(
+        task="image_to_image",
         prompt="masterpiece, (best quality:1.2),\nfox in the snow",
         negative_prompt="lowres, bad anatomy,\nblurry",
         model="v1-5, pruned",
@@ -189,7 +246,13 @@ def test_a_picture_of_a1111_is_understood() -> None:
         guidance_scale=7.0,
         sampler="euler_ancestral",
         seed=1234567890,
+        strength=0.7,
     )
+
+
+def test_a_picture_that_a1111_made_from_words_and_enlarged_is_one_from_words() -> None:
+    text = "a fox\nSteps: 28, Sampler: Euler a, CFG scale: 7, Denoising strength: 0.7, Hires upscale: 2"
+    assert parse_infotext(text).task == "text_to_image"
 
 
 def test_text_without_settings_is_all_prompt() -> None:

@@ -8,7 +8,26 @@ from app.jobs.store import Store
 
 def test_a_model_is_told_as_its_worker_described_it(client: TestClient, entry: CatalogueEntry) -> None:
     (model,) = client.get("/api/v1/models").json()["items"]
-    assert model == entry.model_dump(mode="json") | {"workers": 1, "is_default": True}
+    assert model == entry.model_dump(mode="json") | {
+        "workers": 1,
+        "is_default": True,
+        "default_for": ["text_to_image"],
+    }
+
+
+def test_every_task_has_the_default_model_that_a_job_would_get(
+    client: TestClient, store: Store, entry: CatalogueEntry
+) -> None:
+    able = {"enlarger": ["super_resolution"], "painter": ["text_to_image", "inpaint", "super_resolution"]}
+    for name, tasks in able.items():
+        store.register_model("worker-1", entry.model_copy(update={"name": name, "tasks": tasks, "scale": 4}))
+    models = {model["name"]: model for model in client.get("/api/v1/models").json()["items"]}
+    assert {name: model["default_for"] for name, model in models.items()} == {
+        "enlarger": ["super_resolution"],
+        "painter": ["inpaint"],
+        "storybook": ["text_to_image"],
+    }
+    assert [name for name, model in models.items() if model["is_default"]] == ["storybook"]
 
 
 def test_a_model_that_no_worker_serves_stays(client: TestClient, store: Store) -> None:

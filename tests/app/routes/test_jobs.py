@@ -34,22 +34,25 @@ def test_a_wish_is_accepted_with_every_gap_filled(client: TestClient) -> None:
     assert int(response.headers["retry-after"]) > 0
     assert 0 <= job["params"].pop("seed") < SEEDS
     assert job["params"] == {
-        "version": 1,
+        "version": 2,
         "task": "text_to_image",
         "prompt": "a red cat",
         "negative_prompt": "",
+        "prompt_syntax": "plain",
         "model": "storybook",
         "model_revision": None,
         "width": 128,
         "height": 128,
         "steps": 25,
         "guidance_scale": 5.0,
+        "guidance_interval": [0.0, 1.0],
         "sampler": "ddim",
         "eta": 0.0,
         "num_images": 1,
         "format": "png",
         "quality": 90,
         "metadata": True,
+        "priority": "normal",
     }
 
 

@@ -1,4 +1,4 @@
-"""What a client may say, and what it means."""
+"""What a client may say of a picture from words, and what it means; most of it holds for every task."""
 
 import json
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from app.jobs.catalogue import CatalogueEntry, ModelDefaults
 from app.jobs.failures import SpecError
 from app.jobs.spec import (
+    PARAMS_VERSION,
     SEEDS,
     TASKS,
     TextToImage,
@@ -19,6 +20,7 @@ from app.jobs.spec import (
     cost,
     draw_seed,
     image_seed,
+    read_params,
     resolve,
 )
 
@@ -51,6 +53,9 @@ wishes = st.fixed_dictionaries(
         "height": st.integers(8, 32).map(lambda cells: cells * 8),
         "steps": st.integers(1, 1000),
         "guidance_scale": st.integers(0, 50) | st.floats(0, 50),
+        "guidance_interval": st.lists(st.floats(0, 1), min_size=2, max_size=2).map(sorted),
+        "prompt_syntax": st.sampled_from(["plain", "weighted"]),
+        "priority": st.sampled_from(["normal", "low"]),
         "sampler": st.sampled_from(["ddim", "ddpm"]),
         "seed": st.integers(0, SEEDS - 1),
         "num_images": st.integers(1, 16),
@@ -67,11 +72,11 @@ def test_every_allowed_wish_resolves_to_what_was_said_and_nothing_is_left_open(w
 
     params = resolve(spec, ENTRY, drawn)
 
-    values = params.model_dump()
+    values = params.model_dump(mode="json")
     assert None not in values.values()
     assert {name: values[name] for name in wish} == wish
     assert values["seed"] == wish.get("seed", drawn)
-    assert TextToImageParams.model_validate(json.loads(json.dumps(params.model_dump(mode="json")))) == params
+    assert read_params(json.loads(json.dumps(values))) == params
 
 
 def test_a_wish_of_two_words_gets_the_models_defaults() -> None:
@@ -93,8 +98,39 @@ def test_a_wish_of_two_words_gets_the_models_defaults() -> None:
         format="png",
         quality=90,
         metadata=True,
+        prompt_syntax="plain",
+        guidance_interval=(0.0, 1.0),
+        priority="normal",
     )
-    assert params.version == 1
+    assert params.version == PARAMS_VERSION
+
+
+VERSION_1 = {
+    "version": 1, "task": "text_to_image", "prompt": "a red cat", "negative_prompt": "", "model": "storybook",
+    "width": 128, "height": 96, "steps": 25, "guidance_scale": 5.0, "sampler": "ddim", "eta": 0.0, "seed": 11,
+    "num_images": 1, "format": "png", "quality": 90, "metadata": True,
+}  # fmt: skip
+
+
+def test_a_row_of_the_first_version_is_the_recipe_that_it_was() -> None:
+    assert read_params(VERSION_1) == resolve(TextToImage.model_validate(WISH), ENTRY, seed=11)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        VERSION_1 | {"version": 3},
+        VERSION_1 | {"task": "dream"},
+        VERSION_1 | {"steps": None},
+        VERSION_1 | {"surprise": 1},
+        {name: value for name, value in VERSION_1.items() if name != "task"},
+        [],
+        None,
+    ],
+)
+def test_a_row_that_no_version_wrote_is_refused(row: Any) -> None:
+    with pytest.raises(ValidationError):
+        read_params(row)
 
 
 @pytest.mark.parametrize(
@@ -156,6 +192,14 @@ def test_zero_is_a_value_and_not_an_absence(fields: dict[str, Any]) -> None:
         ("quality", 101),
         ("metadata", "yes"),
         ("metadata", 1),
+        ("guidance_interval", [0.5, 0.2]),
+        ("guidance_interval", [0, 1.5]),
+        ("guidance_interval", [0.5]),
+        ("guidance_interval", [0, 0.5, 1]),
+        ("guidance_interval", 0.5),
+        ("prompt_syntax", "poetic"),
+        ("priority", "high"),
+        ("priority", 1),
         ("cfg_scale", 7),
         ("version", 1),
     ],
@@ -164,7 +208,7 @@ def test_a_wrong_value_is_refused_and_its_field_named(field: str, value: Any) ->
     with pytest.raises(ValidationError) as refusal:
         TextToImage.model_validate(WISH | {field: value})
 
-    assert [error["loc"] for error in refusal.value.errors()] == [(field,)]
+    assert {error["loc"][0] for error in refusal.value.errors()} == {field}
 
 
 def test_a_lone_surrogate_is_refused_in_json_too() -> None:

@@ -1,0 +1,46 @@
+"""Pictures that clients give: looked at, made plain, and stored before anything is promised about them."""
+
+import base64
+import binascii
+
+from app.deps import House
+from app.jobs import blobs
+from app.jobs.failures import BadPicture, NoSuchFile, NotFound, SpecError
+from app.jobs.pictures import normalise
+from app.jobs.spec import Given, Wish, split
+from app.jobs.store import Upload
+
+
+def upload(house: House, data: bytes, owner: str) -> Upload:
+    """Keep a file for its owner to name.  Raises: BadPicture; StoreUnavailable; StorageError."""
+    blob = blobs.keep(house.store, house.storage, normalise(data))
+    return house.store.add_upload(blob.sha256, owner)
+
+
+def fetch(house: House, wish: Wish, owner: str) -> dict[str, Given]:
+    """What is known of every picture that the wish names, by role; from here on each of them is stored.
+
+    Raises: SpecError naming the field whose picture is none, or not the owner's; StoreUnavailable; StorageError.
+    """
+    return {role: _given(house, role, reference, owner) for role, reference in wish.references.items()}
+
+
+def _given(house: House, role: str, reference: str, owner: str) -> Given:
+    kind, rest = split(reference)
+    try:
+        if kind == "upload":
+            return house.store.upload(rest, owner).blob.given
+        data = _decoded(rest) if kind == "data" else house.storage.get(house.store.image(rest, owner).key)
+        return blobs.keep(house.store, house.storage, normalise(data)).given
+    except (NotFound, NoSuchFile) as error:
+        lasting = "upload of yours that has not expired" if kind == "upload" else "image of yours"
+        raise SpecError(role, f"{kind}:...", f"must name an {lasting}") from error
+    except BadPicture as error:
+        raise SpecError(role, f"{kind}:...", str(error)) from error
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadPicture("must be a data URI in base64") from error
