@@ -140,7 +140,7 @@ def test_a_picture_that_cannot_be_read_fails_its_job_and_not_the_worker(
 
 
 def test_a_worker_that_waits_for_a_picture_takes_no_other_job_and_hears_that_it_shall_stop(
-    service: Service, start_worker: StartWorker, submit: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    service: Service, start_worker: StartWorker, submit: Callable[..., str]
 ) -> None:
     gate = threading.Event()
 
@@ -152,10 +152,13 @@ def test_a_worker_that_waits_for_a_picture_takes_no_other_job_and_hears_that_it_
     first = submit()
     second = service.submit()
     worker = start_worker(storage=Slow(service.storage))
-    service.wait_for(first, State.RUNNING)
-    worker.ask_to_stop()
-    worker.consumer.stop()  # once more: without waiting for what is running
-    wait_until(lambda: service.job(first).state is State.QUEUED, "the job given back")
-    assert service.job(second).state is State.QUEUED
-    assert service.job(first).infra_failures == 1
-    gate.set()
+    try:
+        service.wait_for(first, State.RUNNING)
+        worker.ask_to_stop()
+        worker.consumer.stop()  # once more: without waiting for what is running
+        wait_until(lambda: service.job(first).state is State.QUEUED, "the job given back")
+        assert service.job(first).infra_failures == 1
+        assert service.job(second).state is State.QUEUED
+        assert not worker.pipeline.stepped
+    finally:
+        gate.set()
