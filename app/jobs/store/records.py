@@ -117,6 +117,8 @@ class Claim:
     attempt: int
     owner: str
     params: TextToImageParams
+    solo: bool = False
+    """Whether it was lost twice already, so that it must not take other jobs down with it."""
 
 
 @dataclass(frozen=True, slots=True)
