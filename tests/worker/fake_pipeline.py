@@ -3,6 +3,7 @@
     "nan"      the picture is lost to NaN          "oom"     the device has too little memory
     "bug"      the first step raises               "hang"    the second step never returns
     "wait"     no step ends before `gate` is set
+    "lost"     the device answers nothing any more, whoever asks
 
 It imports no torch, so that a worker process with it starts in a moment.
 """
@@ -18,6 +19,10 @@ from app.jobs.catalogue import CatalogueEntry
 from models import NonFinite, TextToImage
 
 CELL = 8
+
+
+class DeviceLost(RuntimeError):
+    """What every call raises once the fake device is lost, as a GPU's do after a failed assert."""
 
 
 @dataclass
@@ -44,8 +49,10 @@ class FakePipeline:
     gate: threading.Event = field(default_factory=threading.Event)
     stepped: list[list[tuple[int, int]]] = field(default_factory=list)
     threads: set[str] = field(default_factory=set)
+    is_lost: bool = False
 
     def begin(self, request: TextToImage) -> list[FakeRow]:
+        self._ask_device()
         self.threads.add(threading.current_thread().name)
         return [
             FakeRow(index, (request.seed + index) % 2**32, request.num_steps, request)
@@ -55,6 +62,8 @@ class FakePipeline:
     def step(self, rows: Sequence[FakeRow]) -> None:
         self.threads.add(threading.current_thread().name)
         request = rows[0].request
+        self.is_lost |= "lost" in request.prompt
+        self._ask_device()
         if "bug" in request.prompt:
             raise RuntimeError("the fake pipeline has a bug")
         if "oom" in request.prompt:
@@ -73,6 +82,10 @@ class FakePipeline:
         if "nan" in row.request.prompt:
             raise NonFinite(row.index, row.step)
         return self._pixels(row, row.request.width, row.request.height)
+
+    def _ask_device(self) -> None:
+        if self.is_lost:
+            raise DeviceLost("CUDA error: device-side assert triggered")
 
     def preview(self, x0: np.ndarray) -> np.ndarray:
         return x0
@@ -96,3 +109,6 @@ class FakeStudio:
 
     def is_out_of_memory(self, error: Exception) -> bool:
         return isinstance(error, MemoryError)
+
+    def is_lost(self, error: Exception) -> bool:
+        return self.fake.is_lost

@@ -6,6 +6,7 @@ The settings come from the environment, as they do for `python -m worker`.
 """
 
 import functools
+import os
 import sys
 import types
 from pathlib import Path
@@ -36,13 +37,16 @@ def main() -> int:
     settings = load_settings()
     configure_logging(settings.log_level)
     if hung_after_s:
+        worker.crew.WATCH_S = 0.2
         worker.crew.Watchdog = functools.partial(worker.crew.Watchdog, floor_s=float(hung_after_s[0]))
     studio = FakeStudio(CatalogueEntry.model_validate_json(Path(entry).read_text()), FakePipeline(float(step_s)))
+    studio.facts |= {"pid": os.getpid()}
     return run(settings, studio)
 
 
 if __name__ == "__main__":
     status = main()
     # A promise to the tests' patience, kept here where it can be seen to be broken.
-    assert "torch" not in sys.modules, "the fake worker has imported torch"
+    brought = {"torch", "transformers"} & sys.modules.keys()
+    assert not brought, f"the fake worker has imported {brought}"
     sys.exit(status)
