@@ -4,10 +4,13 @@
     "bug"      the first step raises               "hang"    the second step never returns
     "wait"     no step ends before `gate` is set
     "lost"     the device answers nothing any more, whoever asks
+    "die"      the second step kills the process
 
 It imports no torch, so that a worker process with it starts in a moment.
 """
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -70,6 +73,8 @@ class FakePipeline:
             raise MemoryError("the fake device is full")
         if "hang" in request.prompt and rows[0].step == 1:
             threading.Event().wait()
+        if "die" in request.prompt and rows[0].step == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
         if "wait" in request.prompt:
             self.gate.wait()
         time.sleep(self.step_s)

@@ -9,6 +9,7 @@ import functools
 import os
 import sys
 import types
+from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -32,8 +33,9 @@ from tests.worker.fake_pipeline import FakePipeline, FakeStudio  # noqa: E402
 from worker.__main__ import configure_logging, run  # noqa: E402
 
 
-def main() -> int:
-    entry, step_s, *hung_after_s = sys.argv[1:]
+def main(arguments: Sequence[str]) -> int:
+    """Work; `arguments` are those of the command."""
+    entry, step_s, *hung_after_s = arguments
     settings = load_settings()
     configure_logging(settings.log_level)
     if hung_after_s:
@@ -45,7 +47,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    status = main()
+    status = main(sys.argv[1:])
     # A promise to the tests' patience, kept here where it can be seen to be broken.
     brought = {"torch", "transformers"} & sys.modules.keys()
     assert not brought, f"the fake worker has imported {brought}"
