@@ -1,12 +1,13 @@
 """Every point at which a process may die, one after the other.
 
-    python -m tests.chaos.crash_points [NAME...]
+    python -m tests.chaos.crash_points [--lane 1/2] [NAME...]
 
 First a small scenario runs undisturbed, and the points that the API and the worker come to are written down. Then
 it runs again for each of them, and the process dies there (or is told nothing about its commit); it is started
 again, the scenario goes on to its end, and the oracle judges what came of it.
 
-Children are forked off this process, which has imported everything and never runs a thread: they are there at once.
+A lane is a share of the points, so that several processes may go through them. Children are forked off this
+process, which has imported everything and never runs a thread: they are there at once.
 """
 
 import json
@@ -16,6 +17,8 @@ import signal
 import sys
 import tempfile
 import time
+import zlib
+from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -339,8 +342,18 @@ def die_at(template: Path, valkey: Valkey, role: str, name: str) -> list[str]:
     return [f"the {role} never came there, in {TRIES} tries"]
 
 
-def main(only: Sequence[str]) -> int:
-    """Die at every point, or at those whose name holds one of the words in `only`; 0 if nothing was lost by it."""
+def is_in_lane(name: str, lane: str) -> bool:
+    """Whether this point belongs to the lane, `2/3` being the second of three."""
+    number, _, lanes = lane.partition("/")
+    return zlib.crc32(name.encode()) % int(lanes) == int(number) - 1
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Die at every point of the lane whose name holds one of the words; 0 if nothing was lost by it."""
+    parser = ArgumentParser("python -m tests.chaos.crash_points", description="Die at every point, one by one.")
+    parser.add_argument("--lane", default="1/1")
+    parser.add_argument("words", nargs="*", default=[""])
+    asked = parser.parse_args(arguments)
     folder = Path(tempfile.mkdtemp(prefix="darkroom-"))
     valkey = Valkey(folder)
     valkey.start()
@@ -348,21 +361,19 @@ def main(only: Sequence[str]) -> int:
     try:
         template.mkdir()
         end(fork(lambda: build(template), folder / "log"))
-        chosen = [
-            (role, name)
-            for role, name in points(template, valkey)
-            if not only or any(word in f"{role}: {name}" for word in only)
-        ]
-        failed = 0
-        for role, name in chosen:
+        failed = tried = 0
+        for role, name in points(template, valkey):
+            line = f"{role}: {name}"
+            if not is_in_lane(line, asked.lane) or not any(word in line for word in asked.words):
+                continue
             started = time.monotonic()
             faults = die_at(template, valkey, role, name)
-            verdict = "ok" if not faults else "FAILED"
-            print(f"{verdict:6} {role}: {name} ({time.monotonic() - started:.1f} s)", flush=True)
+            print(f"{'FAILED' if faults else 'ok':6} {line} ({time.monotonic() - started:.1f} s)", flush=True)
             for fault in faults:
                 print(f"         {fault}", flush=True)
+            tried += 1
             failed += bool(faults)
-        print(f"{len(chosen)} points, {failed} failed")
+        print(f"{tried} points, {failed} failed")
         return 1 if failed else 0
     finally:
         valkey.kill()

@@ -96,7 +96,7 @@ def _faults_of_pictures(evidence: Evidence) -> Iterable[str]:
     of_jobs, of_list = Counter(image["id"] for image in told), Counter(image["id"] for image in evidence.images)
     for image_id in of_jobs.keys() | of_list.keys():
         if of_jobs[image_id] != of_list[image_id]:
-            yield f"picture {image_id} is told {of_jobs[image_id]} times by jobs and {of_list[image_id]} times by the list"
+            yield f"picture {image_id} is told {of_jobs[image_id]} times by jobs, {of_list[image_id]} by the list"
     listed = Counter((image["job_id"], image["index"]) for image in evidence.images)
     for (job_id, index), times in listed.items():
         if times != 1:
