@@ -8,12 +8,11 @@ import asyncio
 import random
 import shutil
 import sys
-import tempfile
 from argparse import ArgumentParser
-from pathlib import Path
 
 import structlog
 
+from tests.chaos.folders import quick_folder
 from tests.chaos.plan import draw
 from tests.chaos.run import Report, run
 
@@ -35,7 +34,7 @@ def main() -> int:
 def one(seed: int, jobs: int) -> Report:
     """One run, told as it goes; its folder is kept if something was wrong."""
     print(f"seed {seed}: python -m tests.chaos --jobs {jobs} --seed {seed}", flush=True)
-    folder = Path(tempfile.mkdtemp(prefix="darkroom-chaos-"))
+    folder = quick_folder("darkroom-chaos-")
     report = asyncio.run(run(draw(seed, jobs), folder, lambda text: print(f"  {text}", flush=True)))
     for name, count in report.counts.items():
         print(f"  {name}: {count}")

@@ -41,6 +41,7 @@ from app.jobs.storage import image_key, open_storage, thumbnail_key
 from app.jobs.store import migrate, open_store
 from app.jobs.tables import jobs
 from app.main import create_app
+from tests.chaos.folders import quick_folder
 from tests.chaos.hooks import CRASHED, Hooks, install
 from tests.chaos.oracle import Evidence, leftovers, violations, worker_lost
 from tests.conftest import Valkey
@@ -239,7 +240,7 @@ def scene(template: Path, valkey: Valkey) -> Iterator[Scene]:
     redis = Redis.from_url(valkey.url)
     redis.flushall()
     redis.close()
-    folder = Path(tempfile.mkdtemp(prefix="darkroom-crash-"))
+    folder = quick_folder("darkroom-crash-")
     shutil.copytree(template, folder, dirs_exist_ok=True)
     waits = {"lease_s": 0.8, "beat_s": 0.1, "sweep_s": 0.1, "backoff_s": 0.05, "max_backoff_s": 0.1, "shutdown_s": 5}
     yield Scene(folder, Settings(data_dir=folder / "data", redis_url=valkey.url, max_infra_failures=1, **waits))

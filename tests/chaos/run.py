@@ -15,7 +15,7 @@ from tests.chaos.oracle import leftovers, violations, worker_lost
 from tests.chaos.plan import Act, Plan
 from tests.chaos.stack import WORKERS, Stack
 
-CALM_S = 120.0
+CALM_S = 60.0
 TIDY_PATIENCE_S = 20.0
 LOOK_S = 0.1
 # Less than a job takes.
