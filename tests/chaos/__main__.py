@@ -14,7 +14,7 @@ import structlog
 
 from tests.chaos.folders import quick_folder
 from tests.chaos.plan import draw
-from tests.chaos.run import Report, run
+from tests.chaos.run import Interrupted, Report, run
 
 
 def main() -> int:
@@ -26,7 +26,10 @@ def main() -> int:
     asked = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     first = random.SystemRandom().randrange(10**6) if asked.seed is None else asked.seed
-    reports = [one(seed, asked.jobs) for seed in range(first, first + asked.runs)]
+    try:
+        reports = [one(seed, asked.jobs) for seed in range(first, first + asked.runs)]
+    except Interrupted:
+        return 130
     print(f"{len(reports)} runs, {sum(not report.is_clean for report in reports)} with violations")
     return 0 if all(report.is_clean for report in reports) else 1
 
@@ -35,7 +38,11 @@ def one(seed: int, jobs: int) -> Report:
     """One run, told as it goes; its folder is kept if something was wrong."""
     print(f"seed {seed}: python -m tests.chaos --jobs {jobs} --seed {seed}", flush=True)
     folder = quick_folder("darkroom-chaos-")
-    report = asyncio.run(run(draw(seed, jobs), folder, lambda text: print(f"  {text}", flush=True)))
+    try:
+        report = asyncio.run(run(draw(seed, jobs), folder, lambda text: print(f"  {text}", flush=True)))
+    except Interrupted:
+        shutil.rmtree(folder)
+        raise
     for name, count in report.counts.items():
         print(f"  {name}: {count}")
     for violation in report.violations:

@@ -113,28 +113,28 @@ MUTANTS = (
         f"{STORE}/claiming.py",
         "or_(not_(jobs.c.solo), literal(alone))",
         "or_(not_(jobs.c.solo), literal(True))",
-        [f"{TESTS}/store/test_claiming.py", "tests/worker/test_faults.py"],
+        [f"{TESTS}/store/test_claiming.py", "tests/worker/test_faults.py", "-k", "lost_twice"],
     ),
     Mutant(
         "that nothing is taken beside a job which was lost twice",
         "worker/crew.py",
         "return not is_taken and not",
         "return not",
-        ["tests/worker/test_faults.py"],
+        ["tests/worker/test_faults.py", "-k", "lost_twice"],
     ),
     Mutant(
         "that a finish is tried again",
         "worker/publishing.py",
         "                if self._publisher.is_stopping.wait(STORE_RETRY_S):\n                    raise\n",
         "                raise\n",
-        ["tests/worker/test_faults.py", "tests/worker/test_publishing.py"],
+        ["tests/worker/test_publishing.py"],
     ),
     Mutant(
         "that a storage is asked again",
         "worker/publishing.py",
         "                if self.is_stopping.wait(pause_s):\n                    raise\n",
         "                raise\n",
-        ["tests/worker/test_faults.py"],
+        ["tests/worker/test_faults.py", "-k", "storage"],
     ),
     Mutant(
         "that a stopping worker gives back again",
@@ -142,14 +142,14 @@ MUTANTS = (
         "while not self._crew.give_back() and self._stop_requests < 2 and time.monotonic() < deadline:\n"
         "            self._wait(RETRY_S)",
         "self._crew.give_back()",
-        ["tests/worker/test_faults.py"],
+        ["tests/worker/test_faults.py", "-k", "gives_back_again"],
     ),
     Mutant(
         "the longer patience with Redis while a ring is waited for",
         "worker/consumer.py",
         "timeout_s=self.dequeue_timeout + 1",
         "timeout_s=1",
-        ["tests/worker/test_faults.py"],
+        ["tests/worker/test_faults.py", "-k", "cut_off"],
     ),
     Mutant(
         "that a failed beat is made up for",
@@ -163,7 +163,7 @@ MUTANTS = (
         "worker/engine.py",
         "if self._is_lost(error):",
         "if False:",
-        ["tests/worker/test_engine.py", "tests/worker/test_process.py"],
+        ["tests/worker/test_engine.py"],
     ),
     Mutant(
         "the watchdog",
@@ -177,7 +177,7 @@ MUTANTS = (
         "worker/consumer.py",
         "while not self._crew.is_idle and self._stop_requests < 2:",
         "while not self._crew.is_idle:",
-        ["tests/worker/test_process.py", "-k", "second_signal", "--timeout", "40"],
+        ["tests/worker/test_process.py", "-k", "second_signal"],
     ),
 )
 

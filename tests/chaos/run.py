@@ -23,6 +23,10 @@ GLANCE_S = 0.01
 LOGGED = ("job.swept", "lease.lost", "storage.failed", "store.away", "redis.away", "queue.ring_lost", "device.lost")
 
 
+class Interrupted(Exception):
+    """A signal asked for the end of the run."""
+
+
 @dataclass
 class Report:
     """What a run came to."""
@@ -38,24 +42,38 @@ class Report:
 
 
 async def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> Report:
-    """Start the stack, let the storm loose on it, wait for the calm, and judge."""
+    """Start the stack, let the storm loose on it, wait for the calm, and judge.
+
+    Raises: Interrupted if a signal asks for the end; everything has ended then.
+    """
     stack, report = Stack(folder, plan.scale, plan.seed), Report(plan.seed)
     with closing(stack.listener):
         async with Launcher(lambda text: None) as launcher:
             await stack.start(launcher)
-            say(f"storm of {plan.scale.storm_s:g} s over {plan.scale.jobs} jobs")
-            client = Client(stack.url)
-            await _storm(plan, stack, client, say)
-            say("calm")
-            calm_s = await client.until_all_have_ended(CALM_S)
-            evidence = await client.gather()
-            await _until_tidy(stack, client)
-            report.violations = [*client.faults, *violations(evidence, stack.files), *_unexplained(stack, client)]
-            await client.close()
+            weather = asyncio.create_task(_weather(plan, stack, report, say))
+            asked = asyncio.create_task(launcher.until_asked_to_stop())
+            await asyncio.wait({weather, asked}, return_when=asyncio.FIRST_COMPLETED)
+            asked.cancel()
+            if not weather.done():
+                weather.cancel()
+                raise Interrupted
+            weather.result()
     if launcher.exit_status != 0:
         report.violations.append(f"the launcher had to kill somebody in the end (exit status {launcher.exit_status})")
-    _count(report, stack, client, calm_s)
     return report
+
+
+async def _weather(plan: Plan, stack: Stack, report: Report, say: Callable[[str], None]) -> None:
+    say(f"storm of {plan.scale.storm_s:g} s over {plan.scale.jobs} jobs")
+    client = Client(stack.url)
+    await _storm(plan, stack, client, say)
+    say("calm")
+    calm_s = await client.until_all_have_ended(CALM_S)
+    evidence = await client.gather()
+    await _until_tidy(stack, client)
+    report.violations = [*client.faults, *violations(evidence, stack.files), *_unexplained(stack, client)]
+    _count(report, stack, client, calm_s)
+    await client.close()
 
 
 async def _storm(plan: Plan, stack: Stack, client: Client, say: Callable[[str], None]) -> None:
@@ -82,8 +100,10 @@ async def _storm(plan: Plan, stack: Stack, client: Client, say: Callable[[str], 
                     stack.kill(name)
 
     killer = asyncio.create_task(kill_workers())
-    await asyncio.gather(*(ask(*wish) for wish in plan.wishes), *(strike(act) for act in plan.faults))
-    killer.cancel()
+    try:
+        await asyncio.gather(*(ask(*wish) for wish in plan.wishes), *(strike(act) for act in plan.faults))
+    finally:
+        killer.cancel()
     stack.relieve_disk()
 
 
