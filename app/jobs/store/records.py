@@ -145,6 +145,8 @@ class Claim:
     owner: str
     params: Params
     inputs: Mapping[str, str] = field(default_factory=dict, compare=False)
+    solo: bool = False
+    """Whether it was lost twice already, so that it must not take other jobs down with it."""
 
 
 @dataclass(frozen=True, slots=True)
