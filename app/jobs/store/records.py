@@ -111,14 +111,17 @@ class Page(Generic[Item]):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job a worker holds until its lease ends.  `attempt` is the fencing token: it never comes again."""
+    """A job a worker holds until its lease ends.  `attempt` is the fencing token: it never comes again.
+
+    A `solo` job has cost two workers their lives, or seemed to: it runs alone, so that nobody else's job is lost
+    with a third.
+    """
 
     job_id: str
     attempt: int
     owner: str
     params: TextToImageParams
     solo: bool = False
-    """Whether it was lost twice already, so that it must not take other jobs down with it."""
 
 
 @dataclass(frozen=True, slots=True)
