@@ -83,7 +83,7 @@ class Client:
         self.evidence.jobs = {job["id"]: job for job in await self.look()}
         self.evidence.images = await self._all("/api/v1/images")
         for image in self.evidence.images:
-            response = await self._insist(image["url"])
+            response = await self.insist(image["url"])
             self.evidence.contents[image["id"]] = response.content
             if response.headers["ETag"] != f'"{image["sha256"]}"':
                 self.faults.append(f"picture {image['id']} has the ETag {response.headers['ETag']}")
@@ -97,13 +97,14 @@ class Client:
         items: list[dict[str, Any]] = []
         cursor: dict[str, str] = {}
         while True:
-            page = (await self._insist(path, limit="100", **cursor)).json()
+            page = (await self.insist(path, limit="100", **cursor)).json()
             items += page["items"]
             if page["next_cursor"] is None:
                 return items
             cursor = {"cursor": page["next_cursor"]}
 
-    async def _insist(self, path: str, **parameters: str) -> httpx2.Response:
+    async def insist(self, path: str, **parameters: str) -> httpx2.Response:
+        """GET it until it is there."""
         while True:
             response = await self._ask("GET", path, params=parameters)
             if response is not None and response.status_code == 200:

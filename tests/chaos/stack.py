@@ -70,6 +70,10 @@ class Stack:
         process_id, since = self._ready.get(name, (0, 0.0))
         return since if process_id and _is_alive(process_id) else None
 
+    def process_id(self, name: str) -> int:
+        """The process that has this name now."""
+        return self._ready[name][0]
+
     def kill(self, name: str) -> bool:
         """SIGKILL; False if there is no such process just now, or it sleeps."""
         if self.ready_since(name) is None or name in self._stopped:

@@ -138,6 +138,8 @@ class Claim:
     """A job a worker holds until its lease ends.  `attempt` is the fencing token: it never comes again.
 
     `inputs` are the keys of the pictures it is made from, by role.
+    A `solo` job has cost two workers their lives, or seemed to: it runs alone, so that nobody else's job is lost
+    with a third.
     """
 
     job_id: str
@@ -146,7 +148,6 @@ class Claim:
     params: Params
     inputs: Mapping[str, str] = field(default_factory=dict, compare=False)
     solo: bool = False
-    """Whether it was lost twice already, so that it must not take other jobs down with it."""
 
 
 @dataclass(frozen=True, slots=True)
