@@ -22,6 +22,9 @@ def migrate(settings: Settings) -> None:
     try:
         with Transactions(engine).writing() as connection:
             if connection.dialect.name == "postgresql":
+                # A large table takes as long as it takes, and so does whoever migrates before us.
+                connection.execute(text("SET LOCAL statement_timeout = 0"))
+                connection.execute(text("SET LOCAL lock_timeout = 0"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ADVISORY_LOCK})
             config = Config()
             config.set_main_option("script_location", "app.jobs:migrations")

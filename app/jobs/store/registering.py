@@ -27,7 +27,10 @@ def worker_beat(connection: Connection, worker: str, facts: Mapping[str, Any]) -
     """Write that the worker lives, and with it that its models are served."""
     _upsert(connection, workers, {"name": worker, "seen_at": database_now(), "facts": dict(facts)})
     served = select(served_models.c.model).where(served_models.c.worker == worker)
-    connection.execute(update(models).where(models.c.name.in_(served)).values(served_at=database_now()))
+    # Locked by name: workers that serve the same models would else lock each other out.
+    names = select(models.c.name).where(models.c.name.in_(served)).order_by(models.c.name).with_for_update()
+    locked = connection.execute(names).scalars().all()
+    connection.execute(update(models).where(models.c.name.in_(locked)).values(served_at=database_now()))
 
 
 def worker_left(connection: Connection, worker: str) -> None:

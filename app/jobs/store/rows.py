@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, select, update
 
 from app.jobs.store.records import Claim, State
 from app.jobs.tables import database_now, jobs
@@ -20,6 +20,15 @@ def held(claim: Claim) -> ColumnElement[bool]:
 def lease_has_run_out() -> ColumnElement[bool]:
     """Rows whose worker has been silent for too long."""
     return and_(jobs.c.state == State.RUNNING, jobs.c.lease_until < database_now())
+
+
+def unlocked(table: Table, guard: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The rows that pass the guard and that nobody is changing just now.
+
+    Whoever changes many rows at once, and may come again, must not wait: two who do lock each other out.
+    """
+    (key,) = table.primary_key
+    return and_(guard, key.in_(select(key).where(guard).with_for_update(skip_locked=True)))
 
 
 def ended(state: State, code: str | None = None, message: str | None = None) -> dict[str, Any]:

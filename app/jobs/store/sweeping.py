@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, not_, se
 from app.jobs.failures import ErrorCode
 from app.jobs.settings import Settings
 from app.jobs.store.records import State, Swept
-from app.jobs.store.rows import change, ended, lease_has_run_out, queued_again
+from app.jobs.store.rows import change, ended, lease_has_run_out, queued_again, unlocked
 from app.jobs.tables import database_now, files, jobs, models, workers
 
 _FORGET_WORKER_S = 3600.0
@@ -27,11 +27,16 @@ def sweep(connection: Connection, settings: Settings) -> Swept:
     is_spent = jobs.c.attempt - jobs.c.infra_failures >= settings.max_attempts
     counted = {"losses": jobs.c.losses + 1, "solo": jobs.c.losses >= 1}
 
-    cancelled = change(connection, and_(lease_has_run_out(), jobs.c.cancel_requested), ended(State.CANCELLED))
-    lost = change(connection, and_(run_out, is_spent), _failed(ErrorCode.WORKER_LOST) | counted)
-    requeued = change(connection, and_(run_out, not_(is_spent)), queued_again() | counted)
-    unwanted = change(connection, _has_no_worker(settings.model_wait_s), _failed(ErrorCode.MODEL_UNAVAILABLE))
-    connection.execute(delete(workers).where(workers.c.seen_at < database_now() - _FORGET_WORKER_S))
+    def sweep_up(guard: ColumnElement[bool], values: dict[str, Any]) -> tuple[str, ...]:
+        # What is locked is being changed by somebody who lives; the next sweep looks at it again.
+        return change(connection, unlocked(jobs, guard), values)
+
+    cancelled = sweep_up(and_(lease_has_run_out(), jobs.c.cancel_requested), ended(State.CANCELLED))
+    lost = sweep_up(and_(run_out, is_spent), _failed(ErrorCode.WORKER_LOST) | counted)
+    requeued = sweep_up(and_(run_out, not_(is_spent)), queued_again() | counted)
+    unwanted = sweep_up(_has_no_worker(settings.model_wait_s), _failed(ErrorCode.MODEL_UNAVAILABLE))
+    gone = workers.c.seen_at < database_now() - _FORGET_WORKER_S
+    connection.execute(delete(workers).where(unlocked(workers, gone)))
 
     due = select(jobs.c.id).where(jobs.c.state == State.QUEUED, jobs.c.not_before <= database_now()).limit(1)
     return Swept(
