@@ -132,18 +132,17 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def _migrated_database(postgres: Postgres) -> str:
-    """The name of a migrated database that nobody connects to, to be copied."""
+    """The name of a migrated database."""
     name = postgres.create()
     migrate(Settings(database_url=postgres.url(name)))
     return name
 
 
 @pytest.fixture
-def postgresql_url(postgres: Postgres, _migrated_database: str) -> Iterator[str]:
-    """A migrated PostgreSQL database of this test's own."""
-    name = postgres.create(_migrated_database)
-    yield postgres.url(name)
-    postgres.drop(name)
+def postgresql_url(postgres: Postgres, _migrated_database: str) -> str:
+    """A migrated PostgreSQL database without any rows, which this test has to itself."""
+    postgres.empty(_migrated_database)
+    return postgres.url(_migrated_database)
 
 
 @pytest.fixture(scope="session")

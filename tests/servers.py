@@ -6,6 +6,7 @@ import logging
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -16,6 +17,8 @@ from pathlib import Path
 
 import httpx2
 import psycopg
+
+from app.jobs.tables import metadata
 
 PATIENCE_S = 60.0
 
@@ -61,11 +64,21 @@ class Postgres:
     def url(self, database: str = "postgres", port: int | None = None) -> str:
         return f"postgresql://postgres@127.0.0.1:{port or self._port}/{database}"
 
-    def create(self, template: str = "template1") -> str:
-        """Make a database that is a copy of another; returns its name."""
+    def create(self) -> str:
+        """Make an empty database; returns its name."""
         name = f"test_{next(self._numbers)}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+        self.execute(f"CREATE DATABASE {name}")
         return name
+
+    def empty(self, name: str) -> None:
+        """End every other connection to the database, and delete every row: faster than another database."""
+        with psycopg.connect(self.url(name)) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            for table in reversed(metadata.sorted_tables):
+                connection.execute(f"DELETE FROM {table.name}".encode())
 
     def drop(self, name: str) -> None:
         """Remove a database, whoever is still connected."""
@@ -78,7 +91,8 @@ class Postgres:
 
     def stop(self) -> None:
         if self._server is not None:
-            self._server.terminate()
+            # PostgreSQL waits for its clients after a SIGTERM, not after this.
+            self._server.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._server.wait(5)
             self._server.kill()
@@ -164,7 +178,8 @@ class ObjectStore:
 
     def create_bucket(self) -> str:
         name = f"bucket-{next(self._numbers)}"
-        body = "<CreateBucketConfiguration><LocationConstraint>eu-central-1</LocationConstraint></CreateBucketConfiguration>"
+        region = "<LocationConstraint>eu-central-1</LocationConstraint>"
+        body = f"<CreateBucketConfiguration>{region}</CreateBucketConfiguration>"
         headers = {"Authorization": "AWS4-HMAC-SHA256 Credential=test/20260101/eu-central-1/s3/aws4_request"}
         made = httpx2.put(f"http://127.0.0.1:{self.port}/{name}", content=body, headers=headers, timeout=30)
         assert made.status_code == 200, made.text

@@ -7,6 +7,7 @@ JobsError
   CatalogueEmpty           no worker ever registered any model
   NotFound                 no such row, or somebody else's
   NotCancellable           the job has already succeeded or failed
+  IdempotencyConflict      the key of another request, used for this one
   QueueFull                as many jobs wait as the settings allow
   BadCursor                a page cursor that this service never gave out
   StoreUnavailable         the database is away, locked or full
@@ -109,6 +110,10 @@ class NotCancellable(JobsError):
         super().__init__(f"job {job_id} cannot be cancelled: it has already {state}")
         self.job_id = job_id
         self.state = state
+
+
+class IdempotencyConflict(JobsError):
+    """The idempotency key was used before, for a request that asked for something else."""
 
 
 class QueueFull(JobsError):

@@ -47,7 +47,7 @@ class Settings(BaseSettings):
 
     database_url: str | None = Field(None, description="a sqlite:/// or postgresql:// URL")
     redis_url: str | None = Field(None, description="a unix://, redis:// or rediss:// URL")
-    storage_url: str | None = Field(None, description="a file:/// URL of a folder")
+    storage_url: str | None = Field(None, description="a file:/// URL of a folder or an s3:// URL of a bucket")
 
     lease_s: Seconds = 15.0
     beat_s: Seconds = 5.0
@@ -58,6 +58,8 @@ class Settings(BaseSettings):
     max_backoff_s: Seconds = 60.0
     max_attempts: int = Field(3, ge=1, le=100, description="a whole number from 1 to 100")
     max_infra_failures: int = Field(10, ge=0, le=1000, description="a whole number from 0 to 1000")
+    starvation_s: Seconds = 600.0
+    idempotency_s: Seconds = 86_400.0
     max_queued_jobs: int = Field(10_000, ge=1, le=10_000_000, description="a whole number from 1 to 10000000")
 
     default_model: str = Field("storybook", min_length=1, max_length=200, description="the name of a model")
@@ -91,7 +93,7 @@ class Settings(BaseSettings):
     @field_validator("storage_url")
     @classmethod
     def _storage_is_one_we_speak(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith("file:///"):
+        if url is not None and not url.startswith(("file:///", "s3://")):
             raise ValueError("scheme")
         return url
 

@@ -9,8 +9,10 @@ from app.jobs.settings import Settings
 _ADVISORY_LOCK = 0x6461726B
 
 
-def migrate(settings: Settings) -> None:
-    """Bring the database to the newest schema, in one transaction.  Processes that come at once wait in turn.
+def migrate(settings: Settings, version: str = "head") -> None:
+    """Bring the database to a version of the schema, the newest unless another is named, in one transaction.
+
+    Processes that come at once wait in turn.
 
     Raises: StoreUnavailable.
     """
@@ -29,6 +31,6 @@ def migrate(settings: Settings) -> None:
             config = Config()
             config.set_main_option("script_location", "app.jobs:migrations")
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, version)
     finally:
         engine.dispose()

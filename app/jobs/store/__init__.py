@@ -2,6 +2,7 @@
 lies in one module a role:
 
     submitting   the front door: submit, cancel
+    fairness     the order in which jobs are taken, between owners and priorities
     claiming     the worker while it holds a job: claim, beat, give back
     finishing    the worker's last word about an attempt, and how a lost answer is read back
     sweeping     any process, every few seconds: what nobody else will do any more
@@ -16,11 +17,13 @@ from app.jobs.store.records import (
     Claim,
     ClaimBeat,
     Failed,
+    Idempotency,
     Image,
     Job,
     JobFailure,
     Outcome,
     Page,
+    Priority,
     Progress,
     PublishedImage,
     State,
@@ -37,11 +40,13 @@ __all__ = [
     "Claim",
     "ClaimBeat",
     "Failed",
+    "Idempotency",
     "Image",
     "Job",
     "JobFailure",
     "Outcome",
     "Page",
+    "Priority",
     "Progress",
     "PublishedImage",
     "State",

@@ -1,14 +1,16 @@
 """What a worker does to a row while it holds it: claim it, beat for it, give it back."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import structlog
 from pydantic import ValidationError
-from sqlalchemy import Connection, and_, case, not_, select, tuple_, update
+from sqlalchemy import Connection, Row, and_, case, not_, select, tuple_, update
 
 from app.jobs.failures import ErrorCode, Reason
 from app.jobs.settings import Settings
 from app.jobs.spec import TextToImageParams
+from app.jobs.store import fairness
 from app.jobs.store.records import Beat, Claim, ClaimBeat, State
 from app.jobs.store.rows import change, ended, held, queued_again
 from app.jobs.tables import database_now, jobs, models
@@ -16,41 +18,44 @@ from app.jobs.tables import database_now, jobs, models
 log = structlog.get_logger()
 
 
-def claim_next(connection: Connection, worker: str, served: Sequence[str], lease_s: float) -> Claim | None:
-    """queued -> running with the next attempt, for the oldest row that is due; None if there is none.
+def claim_next(
+    connection: Connection, worker: str, served: Sequence[str], loaded: str | None, settings: Settings
+) -> Claim | None:
+    """queued -> running with the next attempt, for the row that is next; None if there is none.
 
     A row whose params this version cannot read would block the queue for ever; it fails instead.
     """
-    oldest = (
-        select(jobs.c.number)
-        .where(jobs.c.state == State.QUEUED, jobs.c.not_before <= database_now(), jobs.c.model.in_(served))
-        .order_by(jobs.c.number)
-        .limit(1)
-        # PostgreSQL: claimers pass by each other's rows.  SQLite: BEGIN IMMEDIATE lets one in at a time.
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
-    )
-    revision = select(models.c.revision).where(models.c.name == jobs.c.model).scalar_subquery()
-    take = (
-        update(jobs)
-        .where(jobs.c.number == oldest, jobs.c.state == State.QUEUED)
-        .values(
-            state=State.RUNNING,
-            attempt=jobs.c.attempt + 1,
-            worker=worker,
-            lease_until=database_now() + lease_s,
-            started_at=database_now(),
-            model_revision=revision,
-        )
-        .returning(jobs.c.id, jobs.c.attempt, jobs.c.owner, jobs.c.params)
-    )
-    while row := connection.execute(take).one_or_none():
+    while row := _take_next(connection, worker, served, loaded, settings):
         try:
-            return Claim(row.id, row.attempt, row.owner, TextToImageParams.model_validate(row.params))
+            params = TextToImageParams.model_validate(row.params)
+            return Claim(row.id, row.attempt, row.owner, params, row.solo)
         except ValidationError as error:
             log.error("job.unreadable", job_id=row.id, error=str(error))
             code = ErrorCode.BAD_PARAMS
             change(connection, jobs.c.id == row.id, ended(State.FAILED, code, code.message))
+    return None
+
+
+def _take_next(
+    connection: Connection, worker: str, served: Sequence[str], loaded: str | None, settings: Settings
+) -> Row[Any] | None:
+    revision = select(models.c.revision).where(models.c.name == jobs.c.model).scalar_subquery()
+    for found in fairness.next_in_line(connection, served, loaded, settings.starvation_s):
+        take = (
+            update(jobs)
+            .where(jobs.c.number == found.scalar_subquery(), jobs.c.state == State.QUEUED)
+            .values(
+                state=State.RUNNING,
+                attempt=jobs.c.attempt + 1,
+                worker=worker,
+                lease_until=database_now() + settings.lease_s,
+                started_at=database_now(),
+                model_revision=revision,
+            )
+            .returning(jobs.c.id, jobs.c.attempt, jobs.c.owner, jobs.c.params, jobs.c.solo)
+        )
+        if row := connection.execute(take).one_or_none():
+            return row
     return None
 
 

@@ -11,7 +11,8 @@ from sqlalchemy import Connection, RowMapping, Select, Table, func, select
 from app.jobs import tables
 from app.jobs.failures import BadCursor, NotFound
 from app.jobs.spec import TextToImageParams
-from app.jobs.store.records import Image, Job, JobFailure, Page, Progress, State, Timings
+from app.jobs.store import fairness
+from app.jobs.store.records import Image, Job, JobFailure, Page, Priority, Progress, State, Timings
 
 _IMAGES = select(tables.images, tables.jobs.c.params).join(tables.jobs)
 
@@ -58,13 +59,14 @@ def images(connection: Connection, owner: str, limit: int, cursor: str | None) -
 
 
 def position(connection: Connection, job_id: str) -> int | None:
-    """How many queued jobs came before this one; None unless it is queued."""
-    is_queued = tables.jobs.c.state == State.QUEUED
-    number = connection.execute(select(tables.jobs.c.number).where(tables.jobs.c.id == job_id, is_queued)).scalar()
-    if number is None:
+    """How many queued jobs are taken before this one, as things stand; None unless it is queued."""
+    columns = tables.jobs.c.priority, tables.jobs.c.tag, tables.jobs.c.number
+    query = select(*columns).where(tables.jobs.c.id == job_id, tables.jobs.c.state == State.QUEUED)
+    row = connection.execute(query).one_or_none()
+    if row is None:
         return None
-    before = select(func.count()).select_from(tables.jobs).where(is_queued, tables.jobs.c.number < number)
-    return connection.execute(before).scalar_one()
+    is_before = fairness.is_before(Priority(row.priority), row.tag, row.number)
+    return connection.execute(select(func.count()).select_from(tables.jobs).where(is_before)).scalar_one()
 
 
 def queue_length(connection: Connection) -> int:
@@ -107,6 +109,7 @@ def _job(row: RowMapping, images: list[Image]) -> Job:
         params=TextToImageParams.model_validate(row["params"]),
         warnings=tuple(row["warnings"]),
         cost=row["cost"],
+        priority=Priority(row["priority"]),
         state=State(row["state"]),
         attempt=row["attempt"],
         losses=row["losses"],

@@ -16,10 +16,12 @@ from app.jobs.store.records import (
     Beat,
     Claim,
     ClaimBeat,
+    Idempotency,
     Image,
     Job,
     Outcome,
     Page,
+    Priority,
     State,
     Swept,
     Worker,
@@ -58,13 +60,24 @@ class Store:
 
     # The front door
 
-    def submit(self, params: TextToImageParams, owner: str, warnings: Sequence[str] = ()) -> Job:
+    def submit(
+        self,
+        params: TextToImageParams,
+        owner: str,
+        warnings: Sequence[str] = (),
+        *,
+        idempotency: Idempotency | None = None,
+        priority: Priority = Priority.NORMAL,
+    ) -> Job:
         """Queue a job and commit it; the caller rings afterwards.
 
-        Raises: QueueFull.
+        With the `idempotency` of an earlier submit, its job is returned and nothing is queued.
+        Raises: QueueFull; IdempotencyConflict.
         """
         with self._transactions.writing() as connection:
-            return submitting.submit(connection, params, owner, warnings, self._settings.max_queued_jobs)
+            return submitting.submit(
+                connection, params, owner, warnings, priority, idempotency, self._settings.max_queued_jobs
+            )
 
     def cancel(self, job_id: str, owner: str) -> Job:
         """End a queued job, ask a running one to end; asking again changes nothing.
@@ -114,10 +127,13 @@ class Store:
 
     # The worker
 
-    def claim_next(self, worker: str, models: Sequence[str]) -> Claim | None:
-        """Take the oldest job that is due and whose model is among `models`; None if there is none."""
+    def claim_next(self, worker: str, models: Sequence[str], *, loaded: str | None = None) -> Claim | None:
+        """Take the job that is next, due, and for one of `models`; None if there is none.
+
+        Among the first few, one for the model that is `loaded` is preferred.
+        """
         with self._transactions.writing() as connection:
-            return claiming.claim_next(connection, worker, models, self._settings.lease_s)
+            return claiming.claim_next(connection, worker, models, loaded, self._settings)
 
     def beat(self, worker: str, claims: Sequence[ClaimBeat]) -> Beat:
         """Renew the leases of all claims and write their progress, in one UPDATE."""

@@ -3,23 +3,35 @@
 from collections.abc import Sequence
 from uuid import uuid4
 
-from sqlalchemy import Connection, and_, case, insert, or_
+from sqlalchemy import Connection, and_, case, insert, or_, select
 
-from app.jobs.failures import NotCancellable, QueueFull
+from app.jobs.failures import IdempotencyConflict, NotCancellable, QueueFull
 from app.jobs.spec import TextToImageParams, cost
-from app.jobs.store import reading
-from app.jobs.store.records import Job, State
-from app.jobs.store.rows import change
-from app.jobs.tables import database_now, jobs
+from app.jobs.store import fairness, reading
+from app.jobs.store.records import Idempotency, Job, Priority, State
+from app.jobs.store.rows import change, upsert
+from app.jobs.tables import database_now, jobs, lanes
 
 
 def submit(
-    connection: Connection, params: TextToImageParams, owner: str, warnings: Sequence[str], max_queued: int
+    connection: Connection,
+    params: TextToImageParams,
+    owner: str,
+    warnings: Sequence[str],
+    priority: Priority,
+    idempotency: Idempotency | None,
+    max_queued: int,
 ) -> Job:
-    """Insert a queued row.  Raises: QueueFull."""
+    """Insert a queued row, or find the one that the same request made before.
+
+    Raises: QueueFull; IdempotencyConflict.
+    """
+    fairness.one_submit_at_a_time(connection, owner)
+    if idempotency is not None and (known := _made_before(connection, owner, idempotency)):
+        return reading.job(connection, known, owner)
     if reading.queue_length(connection) >= max_queued:
         raise QueueFull(max_queued)
-    job_id = uuid4().hex
+    job_id, start_tag = uuid4().hex, fairness.start_tag(connection, owner, priority)
     connection.execute(
         insert(jobs).values(
             id=job_id,
@@ -29,6 +41,11 @@ def submit(
             params=params.model_dump(mode="json"),
             warnings=list(warnings),
             cost=cost(params),
+            priority=priority,
+            start_tag=start_tag,
+            tag=start_tag + cost(params) / fairness.weight(connection, owner),
+            idempotency_key=None if idempotency is None else idempotency.key,
+            body_sha256=None if idempotency is None else idempotency.body_sha256,
             state=State.QUEUED,
             attempt=0,
             losses=0,
@@ -42,7 +59,21 @@ def submit(
             not_before=database_now(),
         )
     )
+    upsert(connection, lanes, {"owner": owner, "priority": priority, "model": params.model})
     return reading.job(connection, job_id, owner)
+
+
+def _made_before(connection: Connection, owner: str, idempotency: Idempotency) -> str | None:
+    """The id of the job that this very request made; None if none did.  Raises: IdempotencyConflict."""
+    query = select(jobs.c.id, jobs.c.body_sha256).where(
+        jobs.c.owner == owner, jobs.c.idempotency_key == idempotency.key
+    )
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        return None
+    if row.body_sha256 != idempotency.body_sha256:
+        raise IdempotencyConflict("the idempotency key was used before, for another request")
+    return str(row.id)
 
 
 def cancel(connection: Connection, job_id: str, owner: str) -> Job:

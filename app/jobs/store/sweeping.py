@@ -10,7 +10,7 @@ from app.jobs.failures import ErrorCode
 from app.jobs.settings import Settings
 from app.jobs.store.records import State, Swept
 from app.jobs.store.rows import change, ended, lease_has_run_out, queued_again, unlocked
-from app.jobs.tables import database_now, files, jobs, models, workers
+from app.jobs.tables import database_now, files, jobs, lanes, models, workers
 
 _FORGET_WORKER_S = 3600.0
 
@@ -37,6 +37,8 @@ def sweep(connection: Connection, settings: Settings) -> Swept:
     unwanted = sweep_up(_has_no_worker(settings.model_wait_s), _failed(ErrorCode.MODEL_UNAVAILABLE))
     gone = workers.c.seen_at < database_now() - _FORGET_WORKER_S
     connection.execute(delete(workers).where(unlocked(workers, gone)))
+    _forget_keys(connection, settings.idempotency_s)
+    _close_lanes(connection)
 
     due = select(jobs.c.id).where(jobs.c.state == State.QUEUED, jobs.c.not_before <= database_now()).limit(1)
     return Swept(
@@ -45,6 +47,19 @@ def sweep(connection: Connection, settings: Settings) -> Swept:
         cancelled=cancelled,
         ring=connection.execute(due).first() is not None,
     )
+
+
+def _forget_keys(connection: Connection, after_s: float) -> None:
+    """From now on a request with such a key is a new one."""
+    is_old = and_(jobs.c.idempotency_key.is_not(None), jobs.c.created_at < database_now() - after_s)
+    change(connection, unlocked(jobs, is_old), {"idempotency_key": None, "body_sha256": None})
+
+
+def _close_lanes(connection: Connection) -> None:
+    """Remove the lanes in which nobody waits; the next submit opens them again."""
+    in_lane = and_(jobs.c.owner == lanes.c.owner, jobs.c.priority == lanes.c.priority, jobs.c.model == lanes.c.model)
+    is_used = exists().where(in_lane, jobs.c.state.in_([State.QUEUED, State.RUNNING]))
+    connection.execute(delete(lanes).where(unlocked(lanes, not_(is_used))))
 
 
 def _failed(code: ErrorCode) -> dict[str, Any]:

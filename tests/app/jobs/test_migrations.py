@@ -1,5 +1,6 @@
 """The schema's history leads to the schema the code uses."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -77,7 +78,7 @@ def test_threads_that_migrate_at_once_wait_for_each_other(bare_settings: Setting
         thread.join()
 
     assert failures == []
-    assert "jobs" in _schema(settings)
+    assert "columns: jobs" in _schema(settings)
 
 
 def test_processes_that_migrate_at_once_wait_for_each_other(bare_settings: Settings) -> None:
@@ -88,7 +89,40 @@ def test_processes_that_migrate_at_once_wait_for_each_other(bare_settings: Setti
     runs = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) for _ in range(2)]
 
     assert [(run.communicate()[1], run.returncode) for run in runs] == [(b"", 0), (b"", 0)]
-    assert "jobs" in _schema(bare_settings)
+    assert "columns: jobs" in _schema(bare_settings)
+
+
+def test_a_database_of_the_first_version_keeps_its_jobs_and_images(bare_settings: Settings) -> None:
+    migrate(bare_settings, "0001")
+    engine = open_engine(bare_settings)
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO jobs (id, owner, task, model, params, warnings, cost, state, attempt, losses, solo, "
+                "infra_failures, not_before, cancel_requested, step, steps, created_at, queued_at) "
+                "VALUES ('j', 'local', 'text_to_image', 'storybook', '{}', '[]', 1, 'queued', 1, 0, false, "
+                "0, 0, false, 0, 4, 0, 0)"
+            )
+        )
+        connection.execute(text("INSERT INTO files VALUES ('j/1-0.png', 'image', 'j', 1)"))
+        connection.execute(
+            text(
+                'INSERT INTO images (id, job_id, "index", owner, seed, width, height, format, sha256, size_bytes, key, '
+                "thumbnail_key, model_revision, fingerprint, created_at) "
+                "VALUES ('i', 'j', 0, 'local', 7, 8, 8, 'png', 'x', 1, 'j/1-0.png', 'j/1-0.png', 'r1', 'cpu', 0)"
+            )
+        )
+
+    migrate(bare_settings)
+
+    with engine.connect() as connection:
+        kept = [connection.execute(text(f"SELECT count(*) FROM {table}")).scalar() for table in ("images", "files")]
+        row = connection.execute(text("SELECT priority, tag, idempotency_key FROM jobs")).one()
+        lanes = connection.execute(text("SELECT owner, priority, model FROM lanes")).all()
+    engine.dispose()
+    assert kept == [1, 1]
+    assert tuple(row) == ("normal", 0, None)
+    assert [tuple(lane) for lane in lanes] == [("local", "normal", "storybook")]
 
 
 def test_migrating_needs_neither_a_file_beside_it_nor_a_certain_folder(tmp_path: Path) -> None:
@@ -107,7 +141,16 @@ def test_migrating_needs_neither_a_file_beside_it_nor_a_certain_folder(tmp_path:
 def _schema(settings: Settings) -> dict[str, str]:
     engine = open_engine(settings)
     with engine.connect() as connection:
-        shapes = inspect(connection).get_multi_columns(), inspect(connection).get_multi_indexes()
+        looked_at = inspect(connection)
+        shapes = {"columns": looked_at.get_multi_columns(), "indexes": looked_at.get_multi_indexes()}
         versions = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
     engine.dispose()
-    return {str(table): repr(shape) for part in shapes for (_, table), shape in part.items()} | {"at": repr(versions)}
+    described = {
+        f"{kind}: {table}": _described(shape) for kind, part in shapes.items() for (_, table), shape in part.items()
+    }
+    return described | {"version": repr(versions)}
+
+
+def _described(shape: object) -> str:
+    # An expression's own words do not say what it is, but where it lies.
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(shape))

@@ -236,7 +236,7 @@ def test_beats_and_sweeps_of_the_same_rows_never_lock_each_other_out(
         return lambda: store.beat("worker-1", signs)
 
     def lose() -> None:
-        execute(settings, "UPDATE jobs SET lease_until = 0 WHERE number = 1 AND state = 'running'")
+        execute(settings, f"UPDATE jobs SET lease_until = 0 WHERE id = '{claims[0].job_id}' AND state = 'running'")
         store.sweep()
 
     actions = [beat(claims), beat(claims), lose, store.sweep]
