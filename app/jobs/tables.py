@@ -100,7 +100,7 @@ jobs = Table(
     CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", name="running_means_leased"),
     Index("ix_jobs_owner_number", "owner", "number"),
     Index("ix_jobs_line", "state", "priority", "model", "tag", "number"),
-    Index("ix_jobs_lane", "owner", "priority", "model", "state", "tag"),
+    Index("ix_jobs_lane", "owner", "priority", "model", "state", "tag", "number"),
     Index("ix_jobs_lane_started", "owner", "priority", "model", "started_at"),
     Index("ix_jobs_started", "priority", "started_at"),
     Index("ix_jobs_idempotency", "owner", "idempotency_key", unique=True),

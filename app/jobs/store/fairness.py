@@ -71,12 +71,13 @@ def next_in_line(
     if not served:
         return
     if starving := _starving(connection, served, starvation_s):
-        yield _pick(jobs.c.number.in_(starving), loaded=None)
+        yield _pick(starving, loaded=None)
     # In SQLite nobody else takes anything meanwhile.
     widths = (FEW, MANY) if connection.dialect.name == "postgresql" else (FEW,)
     for priority in Priority:
         for width in widths:
-            yield _pick(jobs.c.number.in_(_first(served, priority, width)), loaded)
+            if first := _first(connection, served, priority, width):
+                yield _pick(first, loaded)
 
 
 def is_before(priority: Priority, tag: float, number: int) -> ColumnElement[bool]:
@@ -93,18 +94,22 @@ def _is_due() -> ColumnElement[bool]:
     return and_(jobs.c.state == State.QUEUED, jobs.c.not_before <= database_now())
 
 
-def _pick(candidates: ColumnElement[bool], loaded: str | None) -> Select[tuple[int]]:
+def _pick(numbers: Sequence[int], loaded: str | None) -> Select[tuple[int]]:
+    """The best of these rows, if it is still queued.
+
+    Rows and state are said in a way that leaves a planner no other index than the primary key.
+    """
     is_loaded = [] if loaded is None else [case((jobs.c.model == loaded, 0), else_=1)]
     return (
         select(jobs.c.number)
-        .where(candidates, _is_due())
+        .where(jobs.c.number.in_(numbers), jobs.c.lease_until.is_(None), jobs.c.finished_at.is_(None))
         .order_by(*is_loaded, jobs.c.tag, jobs.c.number)
         .limit(1)
         .with_for_update(skip_locked=True)
     )
 
 
-def _first(served: Sequence[str], priority: Priority, width: int) -> Select[tuple[int]]:
+def _first(connection: Connection, served: Sequence[str], priority: Priority, width: int) -> Sequence[int]:
     """The rows that are next, all models together; each model is asked on its own, as the index has them."""
 
     def of_model(model: str) -> Select[tuple[int, float]]:
@@ -118,10 +123,11 @@ def _first(served: Sequence[str], priority: Priority, width: int) -> Select[tupl
         return select(ordered.c.number, ordered.c.tag)
 
     line = union_all(*map(of_model, served)).subquery()
-    return select(line.c.number).order_by(line.c.tag, line.c.number).limit(width)
+    query = select(line.c.number).order_by(line.c.tag, line.c.number).limit(width)
+    return connection.execute(query).scalars().all()
 
 
-def _starving(connection: Connection, served: Sequence[str], starvation_s: float) -> list[int]:
+def _starving(connection: Connection, served: Sequence[str], starvation_s: float) -> Sequence[int]:
     """The first rows of those lanes from which nothing was taken for too long, if they have waited as long."""
     then = database_now() - starvation_s
     in_lane = and_(jobs.c.owner == lanes.c.owner, jobs.c.priority == lanes.c.priority, jobs.c.model == lanes.c.model)
@@ -134,6 +140,12 @@ def _starving(connection: Connection, served: Sequence[str], starvation_s: float
         .scalar_subquery()
     )
     was_served = exists().where(in_lane, jobs.c.started_at > then)
-    heads = select(first.label("number")).where(lanes.c.model.in_(served), not_(was_served)).subquery()
-    query = select(jobs.c.number).where(jobs.c.number.in_(select(heads.c.number)), jobs.c.created_at < then)
-    return list(connection.execute(query).scalars())
+    heads = select(first).where(lanes.c.model.in_(served), not_(was_served))
+    numbers = [number for number in connection.execute(heads).scalars() if number is not None]
+    if not numbers:
+        return []
+    return (
+        connection.execute(select(jobs.c.number).where(jobs.c.number.in_(numbers), jobs.c.created_at < then))
+        .scalars()
+        .all()
+    )

@@ -34,7 +34,7 @@ def sweep(connection: Connection, settings: Settings) -> Swept:
     cancelled = sweep_up(and_(lease_has_run_out(), jobs.c.cancel_requested), ended(State.CANCELLED))
     lost = sweep_up(and_(run_out, is_spent), _failed(ErrorCode.WORKER_LOST) | counted)
     requeued = sweep_up(and_(run_out, not_(is_spent)), queued_again() | counted)
-    unwanted = sweep_up(_has_no_worker(settings.model_wait_s), _failed(ErrorCode.MODEL_UNAVAILABLE))
+    unwanted = _fail_unwanted(connection, settings.model_wait_s)
     gone = workers.c.seen_at < database_now() - _FORGET_WORKER_S
     connection.execute(delete(workers).where(unlocked(workers, gone)))
     _forget_keys(connection, settings.idempotency_s)
@@ -66,10 +66,16 @@ def _failed(code: ErrorCode) -> dict[str, Any]:
     return ended(State.FAILED, code, code.message)
 
 
-def _has_no_worker(wait_s: float) -> ColumnElement[bool]:
+def _fail_unwanted(connection: Connection, wait_s: float) -> tuple[str, ...]:
+    """Fail what has waited for too long for a model that nobody serves any more."""
     then = database_now() - wait_s
-    was_served = exists().where(models.c.name == jobs.c.model, models.c.served_at > then)
-    return and_(jobs.c.state == State.QUEUED, jobs.c.queued_at < then, not_(was_served))
+    was_served = exists().where(models.c.name == lanes.c.model, models.c.served_at > then)
+    # The lanes know which models are waited for, without a look at every row that waits.
+    unserved = connection.execute(select(lanes.c.model).distinct().where(not_(was_served))).scalars().all()
+    if not unserved:
+        return ()
+    waits = and_(jobs.c.state == State.QUEUED, jobs.c.model.in_(unserved), jobs.c.queued_at < then)
+    return change(connection, unlocked(jobs, waits), _failed(ErrorCode.MODEL_UNAVAILABLE))
 
 
 def orphans(connection: Connection, keys: Iterable[str]) -> set[str]:

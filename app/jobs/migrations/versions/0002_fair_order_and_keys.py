@@ -10,7 +10,7 @@ depends_on = None
 
 INDEXES = {
     "ix_jobs_line": ["state", "priority", "model", "tag", "number"],
-    "ix_jobs_lane": ["owner", "priority", "model", "state", "tag"],
+    "ix_jobs_lane": ["owner", "priority", "model", "state", "tag", "number"],
     "ix_jobs_lane_started": ["owner", "priority", "model", "started_at"],
     "ix_jobs_started": ["priority", "started_at"],
 }
