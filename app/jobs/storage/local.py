@@ -31,6 +31,11 @@ class LocalStorage:
         path = self._root / check_key(key)
         unfinished = path.with_name(path.name + UNFINISHED)
         with _errors_of(key):
+            if path.is_file():
+                if path.read_bytes() != data:
+                    raise StorageError(f"something else is stored under {key!r} already")
+                _fsync_folder(path.parent)
+                return
             _make_folder(path.parent)
             try:
                 with unfinished.open("wb") as file:
