@@ -3,6 +3,8 @@
 The row is committed first; only then workers are told, best effort: a sweep finds what nobody heard.
 """
 
+import hashlib
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -12,28 +14,38 @@ from app.jobs.catalogue import CatalogueEntry
 from app.jobs.failures import UnknownModel
 from app.jobs.queue import ring, ring_if_silent
 from app.jobs.spec import TextToImage, TextToImageParams, draw_seed, resolve
-from app.jobs.store import Job, State
+from app.jobs.store import Idempotency, Job, State
 
 Later = Callable[..., Any]
 """Calls a function after the response is sent: a Redis that hangs must not hold up an answer."""
 
 
-def submit(house: House, wish: TextToImage, owner: str, later: Later) -> Job:
+def submit(house: House, wish: TextToImage, owner: str, later: Later, idempotency_key: str | None = None) -> Job:
     """Queue what `wish` says, gaps filled and the seed drawn now, so that a retry repeats the picture.
 
-    Raises: CatalogueEmpty; UnknownModel; SpecError; QueueFull; StoreUnavailable.
+    The same wish with the same key, if there is one, is queued once.
+    Raises: CatalogueEmpty; UnknownModel; SpecError; QueueFull; IdempotencyConflict; StoreUnavailable.
     """
-    return queue(house, resolve(wish, model_for(house, wish), draw_seed()), owner, later)
+    idempotency = None if idempotency_key is None else Idempotency(idempotency_key, digest(wish))
+    return queue(house, resolve(wish, model_for(house, wish), draw_seed()), owner, later, idempotency)
 
 
-def queue(house: House, params: TextToImageParams, owner: str, later: Later) -> Job:
-    """Queue a complete recipe.  Raises: QueueFull; StoreUnavailable."""
-    job = house.store.submit(params, owner)
+def queue(
+    house: House, params: TextToImageParams, owner: str, later: Later, idempotency: Idempotency | None = None
+) -> Job:
+    """Queue a complete recipe.  Raises: QueueFull; IdempotencyConflict; StoreUnavailable."""
+    job = house.store.submit(params, owner, idempotency=idempotency)
     later(ring, house.redis)
     return job
 
 
-def cancel(house: House, job_id: str, owner: str, later: Later) -> Job:
+def digest(wish: TextToImage) -> str:
+    """What tells two wishes apart: all they say, however it was written, and nothing that is filled in later."""
+    canonical = json.dumps(wish.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def cancel(house: House, job_id: str, owner: str | None, later: Later) -> Job:
     """Cancel a queued job, or ask a running one to end.
 
     Raises: NotFound; NotCancellable; StoreUnavailable.

@@ -3,6 +3,7 @@
     Problem
       BadRequest          400   the request cannot be read
       WrongHost           400   the Host header names another server
+      Unauthorized        401   a key is needed, and none or a wrong one was shown
       CrossSite           403   another web page tried to act here
       NotFound            404   nothing is here, or it is somebody else's
       MethodNotAllowed    405   something is here, but it does not do that
@@ -69,6 +70,17 @@ class WrongHost(Problem):
     """The Host header names another server, as a rebound DNS name would."""
 
     status, slug, title = HTTPStatus.BAD_REQUEST, "wrong-host", "The request was meant for another host"
+
+
+class Unauthorized(Problem):
+    """A key is needed here, and none or a wrong one was shown."""
+
+    status, slug, title = HTTPStatus.UNAUTHORIZED, "unauthorized", "A key is needed here"
+
+    def __init__(self, detail: str, *, is_wrong: bool = False) -> None:
+        """Say what is missing; WWW-Authenticate says what kind of thing would do."""
+        challenge = 'Bearer realm="darkroom"' + (', error="invalid_token"' if is_wrong else "")
+        super().__init__(detail, headers={"WWW-Authenticate": challenge})
 
 
 class CrossSite(Problem):
@@ -180,6 +192,8 @@ def problem_of(error: Exception, known_fields: Sequence[str] = ()) -> Problem:
             return Invalid.of(Fault.of_field(error.field, error.message))
         case failures.UnknownModel():
             return Invalid.of(Fault.of_field("model", f"must be one of {', '.join(error.known)}"))
+        case failures.IdempotencyConflict():
+            return Invalid.of(Fault(parameter="idempotency-key", detail="was used before, for another request"))
         case failures.BadCursor():
             return Invalid.of(Fault(parameter="cursor", detail="must come from the rel=next link of a page"))
         case failures.NotCancellable():

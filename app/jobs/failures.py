@@ -8,6 +8,7 @@ JobsError
   NotFound                 no such row, or somebody else's
   NotCancellable           the job has already succeeded or failed
   IdempotencyConflict      the key of another request, used for this one
+  BadPrincipal             a name, or a right, that a principal cannot have
   QueueFull                as many jobs wait as the settings allow
   BadCursor                a page cursor that this service never gave out
   StoreUnavailable         the database is away, locked or full
@@ -114,6 +115,10 @@ class NotCancellable(JobsError):
 
 class IdempotencyConflict(JobsError):
     """The idempotency key was used before, for a request that asked for something else."""
+
+
+class BadPrincipal(JobsError):
+    """A name, a weight or a right that a principal cannot have; the text says what is allowed."""
 
 
 class QueueFull(JobsError):

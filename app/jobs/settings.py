@@ -5,10 +5,12 @@ settings: it also refuses variables it does not know, so that a misspelt one is 
 """
 
 import hashlib
+import ipaddress
 import os
 import re
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -42,6 +44,7 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", min_length=1, description="a host name or address")
     port: int | None = Field(None, ge=1, le=65_535, description="a port from 1 to 65535")
+    allowed_hosts: str | None = Field(None, description="host names, separated by commas")
     data_dir: Folder = Field(Path("data"), validate_default=True, description="a folder")
     models_dir: Folder | None = Field(None, description="a folder that holds model folders")
 
@@ -104,6 +107,27 @@ class Settings(BaseSettings):
         if beat_s * 2 > lease_s:
             raise SettingsError(f"{PREFIX}BEAT_S must be at most half of {PREFIX}LEASE_S ({lease_s:g}), got {beat_s:g}")
         return beat_s
+
+    @property
+    def is_for_this_machine(self) -> bool:
+        """Whether only this machine can reach the address the API listens on."""
+        if self.host == "localhost":
+            return True
+        with suppress(ValueError):
+            return ipaddress.ip_address(self.host).is_loopback
+        return False
+
+    @property
+    def resolved_allowed_hosts(self) -> frozenset[str] | None:
+        """The names, beside loopback's, by which the API may be called; None where any name will do.
+
+        A name that was not given matters only where nobody needs a key: behind another's name hides his page.
+        """
+        if self.allowed_hosts is not None:
+            return frozenset(name.strip().lower() for name in self.allowed_hosts.split(",") if name.strip())
+        if self.is_for_this_machine:
+            return frozenset({f"[{self.host}]" if ":" in self.host else self.host})
+        return None
 
     @property
     def resolved_database_url(self) -> str:

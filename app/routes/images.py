@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request, Response
 
-from app.deps import House, Id, Inside, Owner
+from app.deps import House, Id, Inside, Viewer
 from app.errors import Invalid, NotFound, Unavailable, documented
 from app.jobs.store import Image
 from app.routes.paging import Cursor, Limit, link_next
@@ -18,9 +18,9 @@ router = APIRouter(prefix=f"{API}/images", tags=["images"], responses=documented
 MEDIA_TYPES = {"png": "image/png", "webp": "image/webp", "jpeg": "image/jpeg"}
 
 
-def own_image(id: Id, house: Inside, owner: Owner) -> Image:
+def own_image(id: Id, house: Inside, viewer: Viewer) -> Image:
     """The picture in the path, if it is the caller's.  Raises: NotFound."""
-    return house.store.image(id, owner)
+    return house.store.image(id, viewer)
 
 
 OwnImage = Annotated[Image, Depends(own_image)]
@@ -30,14 +30,14 @@ IfNoneMatch = Annotated[str | None, Header(max_length=8192)]
 @router.get("", operation_id="listImages")
 def index(
     house: Inside,
-    owner: Owner,
+    viewer: Viewer,
     request: Request,
     response: Response,
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> ImagesOut:
     """Your pictures, newest first."""
-    page = house.store.images(owner, limit, cursor)
+    page = house.store.images(viewer, limit, cursor)
     link_next(request, response, page.next)
     return ImagesOut(items=[ImageDetailOut.of(image) for image in page.items], next_cursor=page.next)
 

@@ -8,9 +8,11 @@ lies in one module a role:
     sweeping     any process, every few seconds: what nobody else will do any more
     reading      jobs, images, positions; changes nothing
     registering  models and workers: the catalogue
+    admitting    principals and their keys
     records      the frozen facts that go in and out
 """
 
+from app.jobs.store.admitting import LOCAL
 from app.jobs.store.records import (
     Beat,
     Cancelled,
@@ -21,8 +23,11 @@ from app.jobs.store.records import (
     Image,
     Job,
     JobFailure,
+    Key,
+    NewKey,
     Outcome,
     Page,
+    Principal,
     Priority,
     Progress,
     PublishedImage,
@@ -35,6 +40,7 @@ from app.jobs.store.records import (
 from app.jobs.store.store import Store, migrate, open_store
 
 __all__ = [
+    "LOCAL",
     "Beat",
     "Cancelled",
     "Claim",
@@ -44,8 +50,11 @@ __all__ = [
     "Image",
     "Job",
     "JobFailure",
+    "Key",
+    "NewKey",
     "Outcome",
     "Page",
+    "Principal",
     "Priority",
     "Progress",
     "PublishedImage",

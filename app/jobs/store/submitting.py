@@ -76,7 +76,7 @@ def _made_before(connection: Connection, owner: str, idempotency: Idempotency) -
     return str(row.id)
 
 
-def cancel(connection: Connection, job_id: str, owner: str) -> Job:
+def cancel(connection: Connection, job_id: str, owner: str | None) -> Job:
     """queued -> cancelled; running -> asked to end.  Raises: NotFound; NotCancellable.
 
     One UPDATE decides between the two, so that a claim cannot come between the question and the answer.
@@ -84,7 +84,7 @@ def cancel(connection: Connection, job_id: str, owner: str) -> Job:
     is_queued = jobs.c.state == State.QUEUED
     change(
         connection,
-        and_(jobs.c.id == job_id, jobs.c.owner == owner, or_(is_queued, jobs.c.state == State.RUNNING)),
+        and_(jobs.c.id == job_id, reading.belongs(jobs, owner), or_(is_queued, jobs.c.state == State.RUNNING)),
         {
             "state": case((is_queued, State.CANCELLED), else_=jobs.c.state),
             "finished_at": case((is_queued, database_now()), else_=None),
