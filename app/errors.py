@@ -11,6 +11,7 @@
       TooSlow             408   the body did not arrive in time
       TooLarge            413   the body is larger than any we want
       UnsupportedMedia           415   the body is of a kind we do not read here
+      NotSatisfiable      416   the part of the file that is asked for lies beyond its end
       Invalid             422   the request can be read, and asks for something impossible
       Internal            500   a defect of ours
       Unavailable         503   it may work later; Retry-After says when
@@ -130,6 +131,16 @@ class UnsupportedMedia(Problem):
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         "unsupported-media-type",
         "The body is of a kind that is not read here",
+    )
+
+
+class NotSatisfiable(Problem):
+    """The part of the file that is asked for lies beyond its end."""
+
+    status, slug, title = (
+        HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+        "range-not-satisfiable",
+        "There is no such part of the file",
     )
 
 

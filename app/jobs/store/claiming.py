@@ -43,7 +43,7 @@ def _take_next(
     for found in fairness.next_in_line(connection, served, loaded, settings.starvation_s):
         take = (
             update(jobs)
-            .where(jobs.c.number == found.scalar_subquery(), jobs.c.state == State.QUEUED)
+            .where(jobs.c.number == found.scalar_subquery())
             .values(
                 state=State.RUNNING,
                 attempt=jobs.c.attempt + 1,

@@ -13,7 +13,7 @@ from app.jobs import database
 from app.jobs.database import Transactions, open_engine
 from app.jobs.failures import StoreUnavailable
 from app.jobs.settings import Settings
-from app.jobs.store import Claim, ClaimBeat, Failed, State, Store, Succeeded, open_store
+from app.jobs.store import Claim, ClaimBeat, Failed, State, Store, Succeeded, fairness, open_store
 from app.jobs.tables import database_now, jobs
 from tests.servers import Postgres, Proxy
 
@@ -203,6 +203,20 @@ def test_a_claimer_passes_by_a_row_that_another_is_taking(settings: Settings, st
         assert isinstance(claim, Claim)
         assert claim.job_id == second.id
         assert within(2, lambda: store.claim_next("worker-1", ["storybook"])) is None
+
+
+def test_a_claimer_finds_the_row_behind_all_those_that_others_are_taking(
+    settings: Settings, store: Store, make_params: Any
+) -> None:
+    waiting = [store.submit(make_params(), "local") for _ in range(2 * fairness.FEW + 1)]
+    engine = open_engine(settings)
+
+    with engine.begin() as others:
+        others.execute(select(jobs).where(jobs.c.id != waiting[-1].id).with_for_update())
+        claim = within(2, lambda: store.claim_next("worker-1", ["storybook"]))
+
+    assert isinstance(claim, Claim)
+    assert claim.job_id == waiting[-1].id
 
 
 def test_a_sweep_waits_for_nobody(settings: Settings, store: Store, make_params: Any) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from app.jobs.failures import Reason, StoreUnavailable
-from app.jobs.store import ClaimBeat, Failed, State, Store, open_store
+from app.jobs.store import ClaimBeat, Failed, State, Store, fairness, open_store
 from app.jobs.tables import database_now, jobs
 
 
@@ -97,6 +97,19 @@ def test_a_claim_says_whether_the_job_must_run_alone(bench: Any) -> None:
     bench.write(alone, solo=True)
 
     assert {claim.job_id: claim.solo for claim in (bench.claim(), bench.claim())} == {shared.id: False, alone.id: True}
+
+
+def test_a_row_that_was_taken_a_moment_ago_is_not_taken_again(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, waiting = bench.submit_and_claim(), bench.submit()
+    with bench.engine.connect() as connection:
+        numbers = connection.execute(select(jobs.c.number).order_by(jobs.c.number)).scalars().all()
+    # What another claimer saw before this one took the first row.
+    monkeypatch.setattr(fairness, "_first", lambda *_: numbers)
+
+    claim = bench.claim("worker-2")
+
+    assert claim.job_id == waiting.id
+    assert bench.job(taken).attempt == 1
 
 
 def test_a_row_that_cannot_be_read_fails_and_blocks_nobody(bench: Any) -> None:
