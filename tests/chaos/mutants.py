@@ -48,7 +48,7 @@ MUTANTS = (
     Mutant(
         "the rename",
         "app/jobs/storage/local.py",
-        "unfinished = path.with_name(path.name + UNFINISHED)",
+        'unfinished = path.with_name(f"{path.name}.{token_hex(4)}{UNFINISHED}")',
         "unfinished = path",
         [f"{TESTS}/storage"],
     ),

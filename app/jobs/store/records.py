@@ -26,6 +26,21 @@ class State(StrEnum):
         return self not in (State.QUEUED, State.RUNNING)
 
 
+class Priority(StrEnum):
+    """`low` jobs are taken when no `normal` one waits."""
+
+    NORMAL = "normal"
+    LOW = "low"
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """What makes two requests one: the client's key, and the SHA-256 of what the request asks for."""
+
+    key: str
+    body_sha256: str
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Denoising steps done and in all, summed over the job's images."""
@@ -87,6 +102,7 @@ class Job:
     params: Params
     warnings: tuple[str, ...]
     cost: float
+    priority: Priority
     state: State
     attempt: int
     losses: int
@@ -226,3 +242,35 @@ class Worker:
     models: tuple[str, ...]
     facts: Mapping[str, Any]
     seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Somebody who asks.  Jobs and images belong to the name, not to a key; an admin sees everybody's."""
+
+    name: str
+    is_admin: bool
+
+    @property
+    def sees(self) -> str | None:
+        """Whose jobs and images it may see: its own, or everybody's (None)."""
+        return None if self.is_admin else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key that was just made.  `token` is the only time its secret is told."""
+
+    id: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What is known of a key."""
+
+    id: str
+    principal: Principal
+    created_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None
