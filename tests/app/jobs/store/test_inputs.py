@@ -297,7 +297,7 @@ def test_no_job_is_ever_accepted_whose_picture_a_sweep_takes(
 
     def sweeps() -> None:
         nonlocal freed
-        while not is_over.is_set():
+        while not is_over.wait(0.005):
             freed += keeping.free(hasty, storage)
 
     sweeper = Thread(target=sweeps)
