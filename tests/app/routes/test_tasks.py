@@ -103,7 +103,7 @@ def test_nobody_makes_anything_from_somebody_elses_pictures(
     submit()
     image = develop().images[0]
 
-    app.dependency_overrides[principal] = lambda: Principal("mallory")
+    app.dependency_overrides[principal] = lambda: Principal("mallory", is_admin=False)
     for reference, kind in ((f"upload:{sent['id']}", "upload"), (f"image:{image.id}", "image")):
         found = faults(client, wish("inpaint", mask=reference))
         assert found["#/mask"].startswith(f"must name an {kind} of yours")
