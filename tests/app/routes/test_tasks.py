@@ -233,6 +233,14 @@ def test_the_pages_show_jobs_of_every_task(client: TestClient, develop: Callable
         assert (task.replace("_", " ") in page.text) == (task != "text_to_image")
 
 
+def test_a_picture_without_words_has_a_name_on_its_pages(client: TestClient, develop: Callable[[], Job]) -> None:
+    job = client.post(JOBS, json=wish("super_resolution", prompt="")).json()
+    assert f'<a href="/jobs/{job["id"]}">super resolution</a>' in client.get(f"/jobs/{job['id']}").text
+    page = client.get(f"/images/{develop().images[0].id}").text
+    assert "<h1>super resolution</h1>" in page
+    assert "<title>super resolution" in page
+
+
 def test_the_description_of_the_api_has_the_four_bodies_with_examples_that_are_right(
     client: TestClient, upload: Upload
 ) -> None:
