@@ -3,7 +3,7 @@
 The row is committed first; only then workers are told, best effort: a sweep finds what nobody heard.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from app import intake
@@ -12,7 +12,7 @@ from app.jobs import events
 from app.jobs.catalogue import CatalogueEntry
 from app.jobs.failures import CatalogueEmpty, SpecError
 from app.jobs.queue import ring, ring_if_silent
-from app.jobs.spec import TASKS, Params, Wish, draw_seed, resolve
+from app.jobs.spec import TASKS, Params, Wish, draw_seed, resolve, warnings_of
 from app.jobs.store import Job, State, find_model
 
 Later = Callable[..., Any]
@@ -26,12 +26,13 @@ def submit(house: House, wish: Wish, owner: str, later: Later) -> Job:
     """
     entry = model_for(house, wish)
     given = intake.fetch(house, wish, owner)
-    return queue(house, resolve(wish, entry, draw_seed(), given), owner, later)
+    params = resolve(wish, entry, draw_seed(), given)
+    return queue(house, params, owner, later, warnings_of(wish, params, given))
 
 
-def queue(house: House, params: Params, owner: str, later: Later) -> Job:
+def queue(house: House, params: Params, owner: str, later: Later, warnings: Sequence[str] = ()) -> Job:
     """Queue a complete recipe.  Raises: InputGone; QueueFull; StoreUnavailable."""
-    job = house.store.submit(params, owner)
+    job = house.store.submit(params, owner, warnings)
     later(ring, house.redis)
     return job
 

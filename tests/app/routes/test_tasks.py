@@ -209,6 +209,17 @@ def test_a_task_goes_to_the_model_that_offers_it(
     assert "storybook-x4" not in client.get("/").text
 
 
+@pytest.mark.parametrize(
+    ("fields", "warned"), [({}, True), ({"width": 256}, False), ({"image": data_uri(photo(256, 250))}, False)]
+)
+def test_a_result_that_is_smaller_than_its_picture_is_told_where_nobody_asked_for_it(
+    client: TestClient, fields: dict[str, Any], warned: bool
+) -> None:
+    job = client.post(JOBS, json=wish("image_to_image", **{"image": data_uri(photo(512, 100)), **fields})).json()
+    told = "The picture is 512 x 100 pixels; the result is 256 x 50, the largest that storybook makes of it."
+    assert job["warnings"] == ([told] if warned else [])
+
+
 def test_a_low_priority_is_recorded(client: TestClient) -> None:
     assert client.post(JOBS, json=wish("text_to_image", priority="low")).json()["params"]["priority"] == "low"
 
