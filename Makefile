@@ -3,6 +3,7 @@
 #   make up        start the service (installs first where needed)
 #   make test      linters and tests
 #   make lint      linters alone
+#   make chaos     500 jobs while everything is killed in turn; JOBS=, SEED= and RUNS= say otherwise
 #   make install   the virtual environment alone
 #   make lock      compile requirements/*.in anew
 #   make clean     forget what make made; the data folder stays
@@ -17,7 +18,7 @@ TORCH  := $(shell grep '^torch' requirements/torch.in)
 # cpu or gpu. A plain torch for Linux carries gigabytes of CUDA, so a machine without an NVIDIA GPU asks for the CPU build.
 TORCH_BUILD ?= $(shell { [ "$$(uname)" != Linux ] || command -v nvidia-smi || [ -e /proc/driver/nvidia/version ]; } >/dev/null && echo gpu || echo cpu)
 
-.PHONY: install up test lint lock clean
+.PHONY: install up test lint chaos lock clean
 .DEFAULT_GOAL := up
 .DELETE_ON_ERROR:
 
@@ -35,6 +36,12 @@ lint: $(STAMPS)/dev
 	$(BIN)/lint-imports --cache-dir .cache/import-linter
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+JOBS ?= 500
+RUNS ?= 1
+
+chaos: $(STAMPS)/dev
+	$(BIN)/python -m tests.chaos --jobs $(JOBS) --runs $(RUNS) $(if $(SEED),--seed $(SEED))
 
 # Every stamp is touched last, so a step that failed is done again.
 

@@ -14,6 +14,7 @@ from app.jobs.failures import CatalogueEmpty, SpecError
 from app.jobs.queue import ring, ring_if_silent
 from app.jobs.spec import TASKS, Params, Wish, draw_seed, resolve, warnings_of
 from app.jobs.store import Job, State, find_model
+from app.jobs.vocabulary import warnings_for
 
 Later = Callable[..., Any]
 """Calls a function after the response is sent: a Redis that hangs must not hold up an answer."""
@@ -27,7 +28,8 @@ def submit(house: House, wish: Wish, owner: str, later: Later) -> Job:
     entry = model_for(house, wish)
     given = intake.fetch(house, wish, owner)
     params = resolve(wish, entry, draw_seed(), given)
-    return queue(house, params, owner, later, warnings_of(wish, params, given))
+    warnings = (*warnings_of(wish, params, given), *warnings_for(params.prompt, entry))
+    return queue(house, params, owner, later, warnings)
 
 
 def queue(house: House, params: Params, owner: str, later: Later, warnings: Sequence[str] = ()) -> Job:

@@ -24,16 +24,25 @@ def find_models(folder: Path) -> dict[str, Path]:
 
 
 def load_pipeline(
-    model: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
+    model: str | Path,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    upscaler: str | Path | None = None,
 ) -> Pipeline:
-    """A pipeline from a bundled name or a diffusers folder.
+    """A pipeline from a bundled name or a diffusers folder; `upscaler` is a model for `TextToImage.upscale`.
 
     Raises: ModelError naming what there is, if there is no such model; CheckpointError if it cannot be loaded.
     """
     folder = find_model(model)
     if not folder.is_dir():
         raise ModelError(f"{folder} is one file: give a diffusers folder")
-    return load_folder(folder, device=torch.device(device), dtype=dtype)
+    pipeline = load_folder(folder, device=torch.device(device), dtype=dtype)
+    if upscaler is not None:
+        pipeline.upscaler = load_pipeline(upscaler, device=device, dtype=dtype)
+        if pipeline.upscaler.low_res is None:
+            raise ModelError(f"{upscaler} enlarges no pictures: give an upscaler")
+    return pipeline
 
 
 def find_model(model: str | Path) -> Path:

@@ -1,4 +1,4 @@
-"""What every network is made of: frozen dataclasses, and the two presets of the bundled model.
+"""What every network is made of: frozen dataclasses, and the presets of the bundled models.
 
 A config says what the numbers are; it never says how a file spells them. The spelling of diffusers'
 `config.json` is the business of `models.checkpoints.diffusers`.
@@ -164,6 +164,35 @@ PRESETS: dict[str, Preset] = {
         text_width=192,
         text_layers=3,
         text_heads=3,
+        context_length=32,
+    ),
+    # An upscaler: 11 input channels = latents (8), the small picture (3). Eight latent channels, since its
+    # autoencoder must keep what an enlargement is about; attention in the middle alone, so that large pictures
+    # stay cheap.
+    "x4": Preset(
+        name="x4",
+        native_size=512,
+        autoencoder=AutoencoderConfig(
+            channels=(24, 48, 64),
+            latent_channels=8,
+            layers_per_block=1,
+            norm_groups=8,
+            mid_attention=False,
+            scaling_factor=1.0,
+        ),
+        unet=UNetConfig(
+            in_channels=11,
+            out_channels=8,
+            channels=(64, 96, 128),
+            attention=(False, False, False),
+            heads=(2, 3, 4),
+            cross_attention_dim=64,
+            layers_per_block=1,
+            num_class_embeds=1000,
+        ),
+        text_width=64,
+        text_layers=1,
+        text_heads=2,
         context_length=32,
     ),
 }

@@ -32,7 +32,7 @@ from models.prompt_syntax import PromptSyntax
 from models.row import Row
 from models.sampling import SamplerOptions, SamplingPlan, advance, make_plan
 from models.schedule import Schedule
-from models.tasks import Request, begin
+from models.tasks import Request, TextToImage, begin, enlargement
 from models.tiling import in_tiles
 
 OnStep = Callable[[int, Sequence[Row]], None]
@@ -51,7 +51,7 @@ class Pipeline:
     """The three networks of a latent diffusion model, its schedule, and what it says about itself.
 
     Networks run in their own dtype; sampler arithmetic, guidance and timesteps in float32. `low_res` is what
-    super-resolution models have besides.
+    super-resolution models have besides; `upscaler` such a model that enlarges what this one develops.
     """
 
     unet: UNet
@@ -62,6 +62,7 @@ class Pipeline:
     sampler_options: SamplerOptions = field(default_factory=SamplerOptions)
     latent_to_rgb: LatentToRgb | None = None
     low_res: LowResNoise | None = None
+    upscaler: Pipeline | None = None
 
     @property
     def device(self) -> torch.device:
@@ -78,7 +79,7 @@ class Pipeline:
     def generate(self, request: Request, on_step: OnStep | None = None) -> NDArray[np.uint8]:
         """The pictures of a request: (n, height, width, 3) uint8, pixels.
 
-        on_step(step, rows) is called after every step.
+        on_step(step, rows) is called after every step, of the upscaler too.
         Raises: RequestError for what the model cannot do; NonFinite if a picture is lost to NaN.
         """
         rows = self.begin(request)
@@ -86,7 +87,11 @@ class Pipeline:
             self.step(rows)
             if on_step is not None:
                 on_step(rows[0].step, rows)
-        return np.stack([self.finish(row) for row in rows])
+        pictures = [self.finish(row) for row in rows]
+        if isinstance(request, TextToImage) and request.upscale != 1 and self.upscaler is not None:
+            larger = [enlargement(request, picture, row.seed) for picture, row in zip(pictures, rows, strict=True)]
+            pictures = [self.upscaler.generate(one, on_step)[0] for one in larger]
+        return np.stack(pictures)
 
     @torch.inference_mode()
     def begin(self, request: Request) -> list[Row]:

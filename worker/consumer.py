@@ -54,6 +54,8 @@ class Consumer(BaseWorker):
             prepare_for_work=False,
         )
         self.hostname, self.pid = socket.gethostname(), os.getpid()
+        # A wait for a ring lasts longer than anything else that Redis is asked, and must not be cut off.
+        self._bell = queue.connect(settings.resolved_redis_url, timeout_s=self.dequeue_timeout + 1)
         self._store = store
         self._models = [entry.name for entry in studio.entries]
         self._crew = Crew(self.name, settings, store, storage, studio, on_change=self._wake)
@@ -103,7 +105,7 @@ class Consumer(BaseWorker):
     def _claim(self) -> bool:
         """Claim the next job for the crew; False if there is none to be had."""
         try:
-            claim = self._store.claim_next(self.name, self._models)
+            claim = self._store.claim_next(self.name, self._models, alone=self._crew.is_idle)
         except StoreUnavailable as error:
             log.warning("store.away", error=str(error))
             return False
@@ -130,7 +132,7 @@ class Consumer(BaseWorker):
             self._is_listening = True
             # After the flag: a signal that came before it has raised nothing.
             if not self._stop_requested:
-                queue.consume(self.connection, self.dequeue_timeout)
+                queue.consume(self._bell, self.dequeue_timeout)
         except (RedisError, OSError) as error:
             self._is_listening = False
             log.warning("redis.away", error=str(error))
@@ -147,7 +149,8 @@ class Consumer(BaseWorker):
             if self._crew.remaining_s >= left_s:
                 break
             self._wait(left_s)
-        self._crew.give_back()
+        while not self._crew.give_back() and self._stop_requests < 2 and time.monotonic() < deadline:
+            self._wait(RETRY_S)
 
     def _leave(self) -> bool:
         has_ended = self._presence.stop(RETRY_S) & self._crew.stop()

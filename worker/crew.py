@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
@@ -24,7 +24,7 @@ from worker.leases import Heart, Lease, Leases
 from worker.publishing import Publication, Publisher
 from worker.reporting import Reporter, announce
 from worker.threads import Desk, Ticker
-from worker.watchdog import Watchdog
+from worker.watchdog import EXIT_HUNG, Watchdog
 
 if TYPE_CHECKING:
     from models import Pipeline
@@ -51,6 +51,9 @@ class Studio(Protocol):
     def is_out_of_memory(self, error: Exception) -> bool:
         """Whether the device had too little memory."""
 
+    def is_lost(self, error: Exception) -> bool:
+        """Whether the device answers nothing any more, now that this was raised."""
+
 
 class Crew:
     """Develops and publishes claimed jobs, keeps their leases, sweeps, and tells whoever watches."""
@@ -63,8 +66,13 @@ class Crew:
         storage: Storage,
         studio: Studio,
         on_change: Callable[[], None],
+        end: Callable[[int], object] = os._exit,
     ) -> None:
-        """Work for the worker `name`; `on_change` is called, on any thread, when there may be room for more."""
+        """Work for the worker `name`; `on_change` is called, on any thread, when there may be room for more.
+
+        `end` ends the process, when its device is of no use any more.
+        """
+        self._end = end
         self._store = store
         self._storage = storage
         self._studio = studio
@@ -76,9 +84,9 @@ class Crew:
         self._leases = Leases(on_release=on_change)
         self._reporter = Reporter(self._connection)
         self._publisher = Publisher(store, storage, self._leases, self._reporter)
-        self._engine = Engine(studio.max_rows, on_room=on_change)
+        self._engine = Engine(studio.max_rows, on_change, studio.is_lost, self._end_lost)
         heart = Heart(store, name, self._leases, studio.entries, studio.facts)
-        watchdog = Watchdog(self._engine, look_s=WATCH_S)
+        watchdog = Watchdog(self._engine, look_s=WATCH_S, end=end)
         self._beats = Ticker("beat", settings.beat_s, heart.beat)
         sweeps = Ticker("sweep", settings.sweep_s, self._sweep)
         looks = Ticker("watchdog", WATCH_S, watchdog.look)
@@ -97,8 +105,10 @@ class Crew:
 
     @property
     def has_room(self) -> bool:
-        """Whether a job that is claimed now would begin now."""
-        return not self._engine.is_busy and not self._fetching and len(self._leases) < MAX_LEASES
+        """Whether a job that is claimed now would begin now, and take nobody down with it."""
+        if self._engine.is_busy or self._fetching or len(self._leases) >= MAX_LEASES:
+            return False
+        return not any(lease.claim.solo for lease in self._leases.held())
 
     @property
     def is_idle(self) -> bool:
@@ -150,20 +160,38 @@ class Crew:
         if self._leases.holds(job_id):
             self._beats.wake()
 
-    def give_back(self) -> None:
-        """Return every job in hand to the queue, whatever has become of it so far."""
+    def give_back(self) -> bool:
+        """Return every job in hand to the queue, whatever has become of it so far.
+
+        False if the store was away; calling again does what is left to do.
+        """
+        is_told = True
         for lease in self._leases.held():
             lease.end(Reason.SHUTDOWN)
             # Not by way of the engine: a step may last longer than we have.
-            with suppress(StoreUnavailable):
+            try:
                 if self._store.give_back(lease.claim, Reason.SHUTDOWN):
                     log.info("job.given_back", job_id=lease.claim.job_id, attempt=lease.claim.attempt)
+            except StoreUnavailable as error:
+                log.warning("store.away", job_id=lease.claim.job_id, error=str(error))
+                is_told = False
+        return is_told
 
     def stop(self) -> bool:
         """Stop every thread. False if one is stuck, and only the end of the process can end it."""
         deadline = time.monotonic() + LEAVE_S
         have_ended = [part.stop(max(0.0, deadline - time.monotonic())) for part in reversed(self._parts)]
         return all(have_ended)
+
+    def _end_lost(self, error: Exception) -> None:
+        """End the process, since every job after this one would fail as well.
+
+        The job that was being made is lost, and counted so: it may be what broke the device.
+        """
+        log.critical("device.lost", error=repr(error))
+        # What is made already needs no device.
+        self._publisher.stop(LEAVE_S)
+        self._end(EXIT_HUNG)
 
     def _sweep(self) -> None:
         swept = self._store.sweep()

@@ -61,12 +61,24 @@ class Work(Protocol):
 class Engine:
     """Develops what is submitted, on one thread of its own."""
 
-    def __init__(self, max_rows: int, on_room: Callable[[], None]) -> None:
-        """Prepare; `on_room` is called on the engine's thread whenever it could take more work."""
+    def __init__(
+        self,
+        max_rows: int,
+        on_room: Callable[[], None],
+        is_lost: Callable[[Exception], bool] = lambda error: False,
+        on_lost: Callable[[Exception], None] = lambda error: None,
+    ) -> None:
+        """Prepare; `on_room` is called on the engine's thread whenever it could take more work.
+
+        After an error that means, as `is_lost` says, that the device answers nothing any more, `on_lost` is called
+        instead of the work's `failed`, and nothing more is developed.
+        """
         if max_rows < 1:
             raise ValueError(f"max_rows must be at least 1, got {max_rows}")
         self._max_rows = max_rows
         self._on_room = on_room
+        self._is_lost = is_lost
+        self._on_lost = on_lost
         self._inbox: SimpleQueue[Work | None] = SimpleQueue()
         self._unfinished = 0
         self._count_lock = threading.Lock()
@@ -101,6 +113,9 @@ class Engine:
             try:
                 self._develop(work)
             except Exception as error:
+                if self._is_lost(error):
+                    self._on_lost(error)
+                    return
                 work.failed(error)
             # Free before anybody is told: whoever hears of room must find it.
             with self._count_lock:

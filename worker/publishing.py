@@ -35,6 +35,7 @@ log = structlog.get_logger()
 
 THUMBNAIL_SIDE = 256
 STORE_RETRY_S = 0.5
+STORAGE_RETRIES_S = (0.5, 2.0)
 
 STATES = {Succeeded: State.SUCCEEDED, Failed: State.FAILED, Cancelled: State.CANCELLED}
 """The state that a job is in after an outcome was accepted."""
@@ -82,6 +83,22 @@ class Publisher:
     def do(self, task: Callable[[], None]) -> None:
         """Run `task`, which handles its own errors, after what was asked before it."""
         self._desk.do(task)
+
+    def put(self, key: str, data: bytes) -> None:
+        """Store a file. A storage that stumbles is asked again; a full one is not, for waiting frees nothing.
+
+        Raises: StorageError.
+        """
+        for pause_s in STORAGE_RETRIES_S:
+            try:
+                return self.storage.put(key, data)
+            except StorageFull:
+                raise
+            except StorageError as error:
+                log.warning("storage.away", key=key, error=str(error))
+                if self.is_stopping.wait(pause_s):
+                    raise
+        return self.storage.put(key, data)
 
     def stop(self, timeout_s: float) -> bool:
         """End when what was asked is done, without waiting for a store that is away; False if not in `timeout_s`."""
@@ -140,8 +157,8 @@ class Publication:
         data = encode(pixels, params, embedded)
         key = image_key(claim.job_id, claim.attempt, index, params.format)
         small_key = thumbnail_key(claim.job_id, claim.attempt, index, THUMBNAIL_SIDE)
-        self._publisher.storage.put(key, data)
-        self._publisher.storage.put(small_key, thumbnail(pixels))
+        self._publisher.put(key, data)
+        self._publisher.put(small_key, thumbnail(pixels))
         height, width, _ = pixels.shape
         return PublishedImage(
             index=index,

@@ -47,6 +47,7 @@ class Studio:
     def __init__(self, pipelines: Mapping[str, Pipeline], device: torch.device, dtype: torch.dtype) -> None:
         """Serve `pipelines`, which live on `device` and compute in `dtype`."""
         self._pipelines = dict(pipelines)
+        self._device = device
         fingerprint = fingerprint_of(device, dtype)
         self.entries: Sequence[CatalogueEntry] = [
             catalogue_entry(pipeline, fingerprint) for pipeline in pipelines.values()
@@ -96,6 +97,14 @@ class Studio:
         # The CPU's allocator has no error class of its own, only a sentence.
         is_cpu_allocator = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
         return is_cpu_allocator or isinstance(error, (torch.OutOfMemoryError, MemoryError))
+
+    def is_lost(self, error: Exception) -> bool:
+        """Whether the device answers nothing any more: after some errors of a GPU every call fails, for ever."""
+        try:
+            torch.zeros(1, device=self._device).cpu()
+        except RuntimeError as refusal:
+            return not self.is_out_of_memory(refusal)
+        return False
 
 
 def available_cpus() -> int:

@@ -19,6 +19,9 @@ log = structlog.get_logger()
 # Whatever a service stands on may be away for a while: worth a line, not a stack trace.
 EXPECTED = (JobsError, RedisError, OSError)
 
+# A lease outlasts a few beats: one that failed is made up for, not waited for.
+RETRY_S = 1.0
+
 
 def has_ended(thread: threading.Thread, timeout_s: float) -> bool:
     """Whether `thread` has ended, or does within `timeout_s`; one that was never started has."""
@@ -58,7 +61,7 @@ class Desk:
 
 
 class Ticker:
-    """A thread that calls `action` at once and then every `interval_s`, or sooner when woken."""
+    """A thread that calls `action` at once and then every `interval_s`; sooner when woken, or after an error."""
 
     def __init__(self, name: str, interval_s: float, action: Callable[[], object]) -> None:
         """Prepare; nothing runs before `start`."""
@@ -86,12 +89,14 @@ class Ticker:
     def _run(self) -> None:
         while not self._is_stopped:
             self._woken.clear()
+            pause_s = min(self._interval_s, RETRY_S)
             try:
                 self._action()
+                pause_s = self._interval_s
             except EXPECTED as error:
                 log.warning("ticker.failed", ticker=self._name, error=str(error))
             except Exception:
                 log.exception("ticker.failed", ticker=self._name)
             # Looked at again: a stop during the action must not wait for the interval.
             if not self._is_stopped:
-                self._woken.wait(self._interval_s)
+                self._woken.wait(pause_s)

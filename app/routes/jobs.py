@@ -126,7 +126,7 @@ def cancel(id: Id, house: Inside, owner: Owner, tasks: BackgroundTasks) -> JobOu
 @router.post("/{id}/retry", operation_id="retryJob", status_code=202, responses=documented(NotFound))
 def retry(job: OwnJob, house: Inside, owner: Owner, tasks: BackgroundTasks, response: Response) -> JobOut:
     """Queue a new job of the same recipe, seed included."""
-    return _accepted(house, desk.queue(house, job.params, owner, tasks.add_task), response)
+    return _accepted(house, desk.queue(house, job.params, owner, tasks.add_task, job.warnings), response)
 
 
 def _accepted(house: House, job: Job, response: Response) -> JobOut:

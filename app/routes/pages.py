@@ -74,7 +74,7 @@ def cancel(request: Request, id: Id, house: Inside, owner: Owner, tasks: Backgro
 @router.post("/jobs/{id}/retry")
 def retry(request: Request, job: OwnJob, house: Inside, owner: Owner, tasks: BackgroundTasks) -> Response:
     """Queue the same recipe again and show the new job."""
-    return _shown(request, house, desk.queue(house, job.params, owner, tasks.add_task))
+    return _shown(request, house, desk.queue(house, job.params, owner, tasks.add_task, job.warnings))
 
 
 @router.api_route("/images", methods=READ)
@@ -96,7 +96,8 @@ def image(request: Request, image: OwnImage) -> Response:
 def again(request: Request, image: OwnImage, house: Inside, owner: Owner, tasks: BackgroundTasks) -> Response:
     """Queue the print's recipe with a new seed, and show the new job."""
     params = image.params.model_copy(update={"seed": draw_seed(), "num_images": 1})
-    return _shown(request, house, desk.queue(house, params, owner, tasks.add_task))
+    warnings = house.store.get(image.job_id, owner).warnings
+    return _shown(request, house, desk.queue(house, params, owner, tasks.add_task, warnings))
 
 
 def _shown(request: Request, house: House, job: Job) -> Response:

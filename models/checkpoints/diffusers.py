@@ -8,23 +8,13 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import nn
 
 from models.checkpoints import card_file
-from models.checkpoints.components import (
-    TEXT_STEM,
-    UNET_STEM,
-    load_autoencoder,
-    load_text_encoder,
-    load_unet,
-)
-from models.checkpoints.diffusers_config import write_autoencoder, write_unet
-from models.checkpoints.diffusers_scheduler import read_low_res, read_sampler, read_schedule, write_schedule
+from models.checkpoints.components import load_autoencoder, load_text_encoder, load_unet
+from models.checkpoints.diffusers_scheduler import read_low_res, read_sampler, read_schedule
 from models.checkpoints.json_fields import choice, read_json
-from models.checkpoints.saving import save_weights, write_json
 from models.errors import CheckpointError
 from models.networks.autoencoder import Autoencoder
 from models.networks.text_encoder import TextEncoder
@@ -102,56 +92,3 @@ def check_fit(
         raise CheckpointError(
             f"max_noise_level must be below {levels}, what the UNet tells apart, got {low_res.max_level}"
         )
-
-
-def save_folder(pipeline: Pipeline, folder: Path, *, dtype: torch.dtype) -> None:
-    """Writes a pipeline as a diffusers folder with a darkroom.json; diffusers itself can load it."""
-    factor = pipeline.autoencoder.config.factor
-    parts: dict[str, tuple[nn.Module, str, dict[str, Any]]] = {
-        "unet": (
-            pipeline.unet,
-            UNET_STEM,
-            write_unet(pipeline.unet.config, pipeline.card.native_width // factor),
-        ),
-        "text_encoder": (
-            pipeline.text_encoder.transformer,
-            TEXT_STEM,
-            pipeline.text_encoder.transformer.config.to_diff_dict() | {"architectures": ["CLIPTextModel"]},
-        ),
-    }
-    save_autoencoder(pipeline.autoencoder, folder / "vae", size=pipeline.card.native_width, dtype=dtype)
-    for name, (network, stem, config) in parts.items():
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        write_json(folder / name / "config.json", config)
-        save_weights(network, folder / name, stem, dtype)
-    (folder / "scheduler").mkdir(exist_ok=True)
-    write_json(
-        folder / "scheduler" / "scheduler_config.json",
-        write_schedule(pipeline.schedule, pipeline.sampler_options),
-    )
-    pipeline.text_encoder.tokenizer.save_pretrained(folder / "tokenizer")
-    write_json(
-        folder / "model_index.json",
-        {
-            "_diffusers_version": "0.42.1",
-            "_class_name": "StableDiffusionInpaintPipeline"
-            if pipeline.unet.config.in_channels == 9
-            else "StableDiffusionPipeline",
-            "feature_extractor": [None, None],
-            "safety_checker": [None, None],
-            "requires_safety_checker": False,
-            "scheduler": ["diffusers", "DDIMScheduler"],
-            "text_encoder": ["transformers", "CLIPTextModel"],
-            "tokenizer": ["transformers", "CLIPTokenizer"],
-            "unet": ["diffusers", "UNet2DConditionModel"],
-            "vae": ["diffusers", "AutoencoderKL"],
-        },
-    )
-    card_file.write(folder, pipeline.card, pipeline.latent_to_rgb, revision=card_file.revision_of(folder))
-
-
-def save_autoencoder(autoencoder: Autoencoder, folder: Path, *, size: int, dtype: torch.dtype) -> None:
-    """Writes the component folder of an autoencoder trained on pictures of size x size pixels."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "config.json", write_autoencoder(autoencoder.config, size))
-    save_weights(autoencoder, folder, UNET_STEM, dtype)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
+import torch
+
 from models.checkpoints.json_fields import Json, choice, flag, positive, read_json, require, whole
 from models.errors import CheckpointError
 from models.pipeline import LowResNoise
@@ -102,15 +104,43 @@ def read_low_res(folder: Path) -> LowResNoise | None:
 
 
 def write_schedule(schedule: Schedule, options: SamplerOptions) -> dict[str, Any]:
-    """The config of a DDIM scheduler for a cosine schedule, the only one that is trained here."""
+    """The config of a DDIM scheduler for a schedule. Raises: ValueError for betas that no config can name."""
     prediction = {ours: theirs for theirs, ours in _PREDICTIONS.items()}[schedule.prediction]
     return {
         "_class_name": "DDIMScheduler",
-        "beta_schedule": "squaredcos_cap_v2",
+        **_named_betas(schedule),
         "num_train_timesteps": schedule.num_timesteps,
         "prediction_type": prediction,
-        "timestep_spacing": options.spacing,
+        # unsaid, it is each sampler's own
+        **({} if options.spacing is None else {"timestep_spacing": options.spacing}),
         "steps_offset": options.steps_offset,
         "set_alpha_to_one": options.set_alpha_to_one,
         "clip_sample": False,
     }
+
+
+def write_low_res(low_res: LowResNoise) -> dict[str, Any]:
+    """The config of the scheduler that noises the small picture: only its betas count."""
+    return {
+        "_class_name": "DDPMScheduler",
+        **_named_betas(low_res.schedule),
+        "num_train_timesteps": low_res.schedule.num_timesteps,
+        "prediction_type": "epsilon",
+        "clip_sample": False,
+    }
+
+
+def _named_betas(schedule: Schedule) -> dict[str, Any]:
+    first, last = float(schedule.betas[0]), float(schedule.betas[-1])
+    # ends that were typed as decimals come back as such
+    ends = float(f"{first:.12g}"), float(f"{last:.12g}")
+    count = schedule.num_timesteps
+    for kind, candidate in (
+        ("squaredcos_cap_v2", cosine_schedule(count, "v")),
+        ("linear", linear_schedule(count, *ends, "v")),
+        ("scaled_linear", scaled_linear_schedule(count, *ends, "v")),
+    ):
+        if torch.allclose(candidate.betas, schedule.betas, rtol=1e-9, atol=0.0):
+            named: dict[str, Any] = {"beta_schedule": kind}
+            return named if kind == "squaredcos_cap_v2" else named | {"beta_start": ends[0], "beta_end": ends[1]}
+    raise ValueError(f"betas from {first:g} to {last:g} are none of {', '.join(_KINDS)}: no config can name them")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,24 +20,39 @@ BATCH = 8  # pictures reconstructed at a time
 REPORT_EVERY = 10
 
 
-def prompt_following(pipeline: Pipeline, stage: Stage, *, count: int, report: Report) -> dict[str, Verdict]:
-    """Verdicts by row of the table; `count` captions of scenes like those of training, and as many held out.
+REAL, RECONSTRUCTED, SEEN, HELD_OUT = "real scenes", "reconstructions", "drawn, combinations seen", "drawn, held out"
 
-    Raises: ValueError for a stage that the judge cannot name (see `candidate_scenes`).
-    """
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawing:
+    """Pictures (n, h, w, 3), and the n scenes that they should show."""
+
+    pictures: Pictures
+    scenes: Sequence[Scene]
+
+
+def drawings(pipeline: Pipeline, stage: Stage, *, count: int, report: Report) -> dict[str, Drawing]:
+    """Pictures by row of the table; `count` captions of scenes like those of training, and as many held out."""
     size = pipeline.card.native_width
-    judge = Judge(stage, size)
     seen, held_out = captioned(stage, "train", count), captioned(stage, "held_out", count)
-    rows: dict[str, tuple[Pictures, Sequence[Scene]]] = {}
-    real = np.stack([render(scene, size) for scene in [*seen, *held_out]])
-    rows["real scenes"] = (real, [*seen, *held_out])
-    rows["reconstructions"] = (reconstructed(pipeline, real), [*seen, *held_out])
-    for name, scenes in (("drawn, combinations seen", seen), ("drawn, held out", held_out)):
-        rows[name] = (drawn(pipeline, scenes, report), scenes)
-    return {name: judge.verdict(pictures, scenes) for name, (pictures, scenes) in rows.items()}
+    every = [*seen, *held_out]
+    real = np.stack([render(scene, size) for scene in every])
+    return {
+        REAL: Drawing(real, every),
+        RECONSTRUCTED: Drawing(reconstructed(pipeline, real), every),
+        SEEN: Drawing(drawn(pipeline, seen, report), seen),
+        HELD_OUT: Drawing(drawn(pipeline, held_out, report), held_out),
+    }
 
 
-def table(verdicts: dict[str, Verdict]) -> str:
+def prompt_following(rows: Mapping[str, Drawing], stage: Stage) -> dict[str, Verdict]:
+    """What the judge says of each row. Raises: ValueError for a stage that it cannot name (see `candidate_scenes`)."""
+    size = rows[REAL].pictures.shape[1]
+    judge = Judge(stage, size)
+    return {name: judge.verdict(row.pictures, row.scenes) for name, row in rows.items()}
+
+
+def table(verdicts: Mapping[str, Verdict]) -> str:
     """The verdicts as a Markdown table: share, and Wilson's 95 % interval."""
     lines = ["| pictures | n | object | background | both |", "| --- | --- | --- | --- | --- |"]
     lines += [

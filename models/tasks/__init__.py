@@ -12,14 +12,14 @@ from models.tasks import image_to_image, inpaint, super_resolution, text_to_imag
 from models.tasks.image_to_image import ImageToImage
 from models.tasks.inpaint import Inpaint
 from models.tasks.super_resolution import SuperResolution
-from models.tasks.text_to_image import TextToImage
+from models.tasks.text_to_image import TextToImage, enlargement
 
 if TYPE_CHECKING:
     from models.pipeline import Pipeline
 
 Request = TextToImage | ImageToImage | Inpaint | SuperResolution
 
-__all__ = ["ImageToImage", "Inpaint", "Request", "SuperResolution", "TextToImage", "begin"]
+__all__ = ["ImageToImage", "Inpaint", "Request", "SuperResolution", "TextToImage", "begin", "enlargement"]
 
 
 def begin(pipeline: Pipeline, request: Request) -> list[Row]:

@@ -74,9 +74,7 @@ def begin(pipeline: Pipeline, request: SuperResolution) -> list[Row]:
     low_res = _low_res(pipeline)
     factor = pipeline.autoencoder.config.factor
     scale = factor if request.scale is None else request.scale
-    if scale != factor and (scale, factor) != (2, 4):
-        offered = "2 or 4" if factor == 4 else str(factor)
-        raise RequestError("scale", f"must be {offered}, got {scale}")
+    check_scale(pipeline, "scale", scale)
     if not 0 <= request.noise_level <= low_res.max_level:
         raise RequestError("noise_level", f"must be 0 to {low_res.max_level}, got {request.noise_level}")
     image = as_image(request.image)
@@ -95,6 +93,18 @@ def begin(pipeline: Pipeline, request: SuperResolution) -> list[Row]:
         row.tiling = _tiling(pipeline, height, width)
         row.finishing = Enlarge(image[0], scale, factor // scale, request.consistent)
     return from_noise(rows)
+
+
+def scales(pipeline: Pipeline) -> tuple[int, ...]:
+    """How many times larger an upscaler can make a picture: its autoencoder's f, and 2 where that is 4."""
+    factor = pipeline.autoencoder.config.factor
+    return (2, 4) if factor == 4 else (factor,)
+
+
+def check_scale(pipeline: Pipeline, field: str, scale: int) -> None:
+    """Raises: RequestError for `field` if it is no scale of this upscaler."""
+    if scale not in scales(pipeline):
+        raise RequestError(field, f"must be {' or '.join(map(str, scales(pipeline)))}, got {scale}")
 
 
 def _low_res(pipeline: Pipeline) -> LowResNoise:

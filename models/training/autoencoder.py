@@ -14,27 +14,27 @@ from torch.nn import functional as F
 
 from models.config import PRESETS
 from models.networks.autoencoder import Autoencoder, to_uint8
-from models.training.batches import Batch, batches, draw_batch, seeded_weights
+from models.training.batches import Batch, seeded_weights
 from models.training.config import AutoencoderTraining
 from models.training.contact_sheet import contact_sheet
-from models.training.stages import STAGES
+from models.training.parallel import ALONE, Group
+from models.training.sources import open_source, stream
 
 
 class AutoencoderObjective:
     """L1, L1 of the gradients at four scales (edges), and a small KL."""
 
-    def __init__(self, config: AutoencoderTraining, device: torch.device) -> None:
-        self.config, self.device = config, device
-        self.stage, self.preset = STAGES[config.scenes], PRESETS[config.preset]
+    def __init__(self, config: AutoencoderTraining, device: torch.device, *, group: Group = ALONE) -> None:
+        self.config, self.device, self.group = config, device, group
+        self.source = open_source(config)
         # On a CPU the backward of GroupNorm is a third slower in channels_last, at the few channels of full size.
         self.memory_format = torch.channels_last if device.type == "cuda" else torch.contiguous_format
         with seeded_weights(config.seed):
-            self.network = Autoencoder(self.preset.autoencoder)
+            self.network = Autoencoder(PRESETS[config.preset].autoencoder)
 
     def batches(self, first_step: int) -> Iterator[Batch]:
-        """Scenes at the native size."""
-        size = self.preset.native_size
-        return batches(self.stage, size, first_step, self.config.batch_size, seed=self.config.seed)
+        """What the config says to learn from."""
+        return stream(self.source, self.config, first_step, self.group)
 
     def losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """`loss` = l1 + gradient_weight * edges + kl_weight * kl (nats for one latent number)."""
@@ -51,8 +51,8 @@ class AutoencoderObjective:
 
     @torch.no_grad()
     def grid(self, network: Autoencoder) -> Image.Image:
-        """Held-out scenes above, what is left of them below."""
-        images = draw_batch(self.stage, self.preset.native_size, 0, 8, split="held_out").images.to(self.device)
+        """Held-out pictures above, what is left of them below."""
+        images = self.source.draw(0, 8, split="held_out").images.to(self.device)
         restored = network.decode(network.encode(images))
         return contact_sheet(list(to_uint8(torch.cat([images, restored])).cpu().numpy()), columns=8)
 

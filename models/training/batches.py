@@ -5,10 +5,11 @@ Axes: b batch, h height, w width (pixels, or latent cells where the name says so
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ from torch import Tensor
 
 from models.training.domain import Split, Stage
 from models.training.pictures import sample
+
+Drawn = TypeVar("Drawn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +42,15 @@ def draw_batch(stage: Stage, size: int, step: int, batch_size: int, *, split: Sp
     )
 
 
-def batches(stage: Stage, size: int, first_step: int, batch_size: int, *, seed: int) -> Iterator[Batch]:
-    """Batches from `first_step` on, without end; the next is drawn while the last is used."""
+def batches(draw: Callable[[int], Drawn], first_step: int) -> Iterator[Drawn]:
+    """What `draw` makes of each step from `first_step` on, without end; the next is drawn while the last is used."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="scenes") as pool:
         step = first_step
-        coming = pool.submit(draw_batch, stage, size, step, batch_size, seed=seed)
+        coming = pool.submit(draw, step)
         while True:
             batch = coming.result()
             step += 1
-            coming = pool.submit(draw_batch, stage, size, step, batch_size, seed=seed)
+            coming = pool.submit(draw, step)
             yield batch
 
 
@@ -60,9 +63,9 @@ def box_cells(boxes: tuple[Tensor, ...], latent_size: int) -> Tensor:
     return cells
 
 
-def step_generator(seed: int, step: int) -> torch.Generator:
-    """The randomness of one step, whatever ran before it."""
-    mixed = np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0]
+def step_generator(seed: int, step: int, rank: int = 0) -> torch.Generator:
+    """The randomness of one step in one process of a run, whatever ran before it."""
+    mixed = np.random.SeedSequence([seed, step, rank] if rank else [seed, step]).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(mixed >> np.uint64(1)))
 
 

@@ -1,4 +1,4 @@
-"""What a training run is: two frozen dataclasses, read from a TOML file that is checked key by key."""
+"""What a training run is: frozen dataclasses, read from a TOML file that is checked key by key."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ class TrainingConfig:
     """What both stages need. Every random number of a step follows from `seed` and the step's number."""
 
     preset: str
-    scenes: str  # a stage of the curriculum: which scenes are drawn
     num_steps: int
     batch_size: int
     learning_rate: float
+    scenes: str = ""  # a stage of the curriculum: which scenes are drawn
+    images: str = ""  # or a folder of captioned pictures; read_config takes it from where the config lies
     seed: int = 0
     warmup_steps: int = 200
     weight_decay: float = 0.01
@@ -29,17 +30,34 @@ class TrainingConfig:
     bfloat16: bool = True  # autocast of the networks; weights, losses and moments stay float32
     checkpoint_every: int = 250
     grid_every: int = 500
+    native_size: int = 0  # the side of whole pictures in pixels; 0: the preset's
+    crop_size: int = 0  # 0: whole pictures; else squares of this side out of larger ones
+    texture_share: float = 0.0  # of the squares: pictures that are no scenes
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
             raise ValueError(f"preset must be one of {sorted(PRESETS)}, got {self.preset!r}")
-        if self.scenes not in STAGES:
+        if bool(self.scenes) == bool(self.images):
+            raise ValueError(f"one of scenes and images must be given, got {self.scenes!r} and {self.images!r}")
+        if self.scenes and self.scenes not in STAGES:
             raise ValueError(f"scenes must be one of {sorted(STAGES)}, got {self.scenes!r}")
         for name in ("num_steps", "batch_size", "checkpoint_every", "grid_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not 0.0 <= self.ema_decay < 1.0:
             raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
+        for name in ("native_size", "crop_size"):
+            if getattr(self, name) < 0 or getattr(self, name) % 16:
+                raise ValueError(f"{name} must be 0 or a multiple of 16, got {getattr(self, name)}")
+        if not 0.0 <= self.texture_share <= 1.0:
+            raise ValueError(f"texture_share must be in [0, 1], got {self.texture_share}")
+        if self.texture_share and not (self.crop_size and self.scenes):
+            raise ValueError(f"texture_share needs crop_size and scenes, got {self.texture_share} without them")
+
+    @property
+    def size(self) -> int:
+        """The side of the pictures that are learned from, in pixels."""
+        return self.crop_size or self.native_size or PRESETS[self.preset].native_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +69,11 @@ class AutoencoderTraining(TrainingConfig):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DiffusionTraining(TrainingConfig):
-    """Stage 2: the UNet and the text encoder, jointly, on the latents of stage 1."""
+class LatentTraining(TrainingConfig):
+    """A UNet and its text encoder, jointly, on the latents of stage 1: what every such run needs."""
 
     caption_dropout: float = 0.12
-    pool_size: int = 0  # scenes encoded once and drawn from again and again; 0: every step has new scenes
-    full_mask_share: float = 0.75  # of the rows: text_to_image; the others are inpaint
-    box_weight: float = 2.0  # how much more a latent cell inside an object's box counts
+    pool_size: int = 0  # pictures encoded once and drawn from again and again; 0: every step has new ones
     snr_ceiling: float = 5.0
     corpus_size: int = 20_000  # captions that the tokenizer learns from
     max_merges: int = 400
@@ -66,9 +82,43 @@ class DiffusionTraining(TrainingConfig):
 
     def __post_init__(self) -> None:
         TrainingConfig.__post_init__(self)
-        for name in ("caption_dropout", "full_mask_share"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+        _check_share("caption_dropout", self.caption_dropout)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffusionTraining(LatentTraining):
+    """Stage 2: text_to_image and inpaint in one UNet."""
+
+    full_mask_share: float = 0.75  # of the rows: text_to_image; the others are inpaint
+    box_weight: float = 2.0  # how much more a latent cell inside an object's box counts
+
+    def __post_init__(self) -> None:
+        LatentTraining.__post_init__(self)
+        _check_share("full_mask_share", self.full_mask_share)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuperResolutionTraining(LatentTraining):
+    """An upscaler: latents of a picture, given the picture at a quarter of its side."""
+
+    max_noise_level: int = 350  # the small picture is noised by 0 .. this, mostly a little
+    grid_guidance_scale: float = 1.0
+    grid_steps: int = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifierTraining(TrainingConfig):
+    """The judge of distributions: a classifier of scenes of one thing."""
+
+    def __post_init__(self) -> None:
+        TrainingConfig.__post_init__(self)
+        if self.images or set(STAGES[self.scenes].layouts) != {"single"}:
+            raise ValueError(f"scenes must be a stage of single things, got {self.scenes or self.images!r}")
+
+
+def _check_share(name: str, share: float) -> None:
+    if not 0.0 <= share <= 1.0:
+        raise ValueError(f"{name} must be in [0, 1], got {share}")
 
 
 Config = TypeVar("Config", bound=TrainingConfig)
@@ -83,6 +133,8 @@ def read_config(path: Path, kind: type[Config]) -> Config:
     problems = _problems(given, kind)
     if problems:
         raise ValueError(f"{path}: " + "; ".join(problems))
+    if given.get("images"):
+        given["images"] = str(path.parent / given["images"])
     return kind(**given)
 
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from models.card import ModelCard
-from models.checkpoints.diffusers import save_folder
-from models.config import Preset
+from models.checkpoints.card_file import PAINTING
+from models.checkpoints.writing import save_folder
 from models.networks.autoencoder import Autoencoder
 from models.networks.text_encoder import TextEncoder
 from models.networks.unet import UNet
-from models.pipeline import Pipeline
+from models.pipeline import LowResNoise, Pipeline
 from models.preview import fit_latent_to_rgb
 from models.sampling import SamplerOptions
 from models.schedule import Schedule, Spacing
-from models.training.batches import draw_batch
-from models.training.domain import Stage
-from models.training.vocabulary import examples, vocabulary
+from models.training.batches import Batch
+from models.training.sources import Source
 
 # The cosine schedule ends near zero signal, where leading steps at 25 of 1000 would never look.
 SPACING: Spacing = "trailing"
@@ -31,11 +31,12 @@ def assemble(
     autoencoder: Autoencoder,
     text_encoder: TextEncoder,
     schedule: Schedule,
-    stage: Stage,
     name: str,
-    preset: Preset,
+    *,
+    native_size: int,
+    source: Source | None = None,
 ) -> Pipeline:
-    """A pipeline of networks that were just trained on a stage of the curriculum."""
+    """A pipeline of networks that were just trained; it knows the words of the source, if any."""
     return Pipeline(
         unet=unet.eval(),
         autoencoder=autoencoder.eval(),
@@ -46,11 +47,11 @@ def assemble(
         card=ModelCard(
             name=name,
             revision="unsaved",
-            tasks=("text_to_image",),
-            native_width=preset.native_size,
-            native_height=preset.native_size,
-            min_side=preset.native_size,
-            max_side=2 * preset.native_size,
+            tasks=PAINTING,
+            native_width=native_size,
+            native_height=native_size,
+            min_side=native_size,
+            max_side=2 * native_size,
             multiple=autoencoder.config.factor * 2 ** (len(unet.config.channels) - 1),
             samplers=SAMPLERS,
             default_steps=25,
@@ -58,15 +59,39 @@ def assemble(
             default_sampler="ddim",
             parameters=sum(part.numel() for net in (unet, autoencoder, text_encoder) for part in net.parameters()),
             licence="MIT",
-            vocabulary=vocabulary(stage),
-            examples=examples(stage),
+            vocabulary={} if source is None else source.vocabulary(),
+            examples=() if source is None else source.examples(),
         ),
     )
 
 
+def assemble_upscaler(
+    unet: UNet,
+    autoencoder: Autoencoder,
+    text_encoder: TextEncoder,
+    schedule: Schedule,
+    name: str,
+    *,
+    native_size: int,
+    low_res: LowResNoise,
+) -> Pipeline:
+    """A pipeline that enlarges, of networks that were just trained."""
+    pipeline = assemble(unet, autoencoder, text_encoder, schedule, name, native_size=native_size)
+    pipeline.low_res = low_res
+    pipeline.card = replace(
+        pipeline.card,
+        tasks=("super_resolution",),
+        min_side=pipeline.card.multiple,
+        max_side=4 * native_size,
+        default_steps=4,
+        default_guidance_scale=1.0,
+    )
+    return pipeline
+
+
 @torch.no_grad()
-def export(pipeline: Pipeline, stage: Stage, folder: Path, *, size: int) -> None:
-    """Writes the pipeline as a diffusers folder in float16, with a preview map fitted on scenes of its stage."""
-    images = draw_batch(stage, size, 0, 64).images.to(pipeline.device)
+def export(pipeline: Pipeline, pictures: Batch, folder: Path) -> None:
+    """Writes the pipeline as a diffusers folder in float16, with a preview map fitted on pictures like its own."""
+    images = pictures.images.to(pipeline.device)
     pipeline.latent_to_rgb = fit_latent_to_rgb(pipeline.autoencoder, pipeline.autoencoder.encode(images))
     save_folder(pipeline, folder, dtype=torch.float16)

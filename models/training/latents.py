@@ -1,4 +1,4 @@
-"""Scenes as stage 2 sees them: latents, what is given of them, captions. Encoded anew each step, or once into a pool.
+"""Pictures as stage 2 sees them: latents, what is given of them, captions. Encoded anew each step, or once into a pool.
 
 Axes: b batch, p pool, c latent channels, h height, w width (latent cells).
 """
@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from models.networks.autoencoder import Autoencoder
-from models.training.batches import Batch, batches, box_cells, draw_batch, step_generator
+from models.training.batches import Batch, box_cells, step_generator
 from models.training.config import DiffusionTraining
-from models.training.domain import Stage
 from models.training.masks import draw_masks, to_cells
+from models.training.parallel import ALONE, Group
+from models.training.sources import Source, stream
 
 CHUNK = 64  # scenes encoded at a time
 
@@ -32,14 +33,19 @@ class Encoded:
     captions: tuple[str, ...]
 
 
-class SceneEncoder:
-    """Draws the scenes of a stage and encodes them, each with a random mask."""
+class PictureEncoder:
+    """Draws the pictures of a source and encodes them, each with a random mask."""
 
-    def __init__(self, config: DiffusionTraining, stage: Stage, size: int, autoencoder: Autoencoder) -> None:
-        self.config, self.stage, self.size, self.autoencoder = config, stage, size, autoencoder
+    def __init__(
+        self, config: DiffusionTraining, source: Source, autoencoder: Autoencoder, group: Group = ALONE
+    ) -> None:
+        self.group = group
+        self.config, self.source, self.size, self.autoencoder = config, source, config.size, autoencoder
         self.device = autoencoder.decoder.conv_in.weight.device
         with torch.no_grad():
-            self.grey = self._encode(torch.zeros(1, 3, size, size))  # the latents of a picture of which nothing is left
+            self.grey = self._encode(
+                torch.zeros(1, 3, self.size, self.size)
+            )  # the latents of a picture of which nothing is left
 
     def batches(self, first_step: int) -> Iterator[Encoded]:
         """Batches from a step on, without end, decided by seed and step alone."""
@@ -49,16 +55,15 @@ class SceneEncoder:
 
     def _fresh(self, first_step: int) -> Iterator[Encoded]:
         config = self.config
-        scenes = batches(self.stage, self.size, first_step, config.batch_size, seed=config.seed)
-        for step, batch in enumerate(scenes, start=first_step):
-            yield self._given_to_some(self.encode(batch, step_generator(config.seed + 1, step)))
+        for step, batch in enumerate(stream(self.source, config, first_step, self.group), start=first_step):
+            yield self._given_to_some(self.encode(batch, step_generator(config.seed + 1, step, self.group.rank)))
 
     def _from_pool(self, first_step: int) -> Iterator[Encoded]:
         config = self.config
         pool = joined(
             [
                 self.encode(
-                    draw_batch(self.stage, self.size, chunk, CHUNK, seed=config.seed),
+                    self.source.draw(chunk, CHUNK, seed=config.seed),
                     step_generator(config.seed + 2, chunk),
                 )
                 for chunk in range(-(-config.pool_size // CHUNK))
@@ -69,7 +74,7 @@ class SceneEncoder:
             places = torch.randint(
                 len(pool.captions), (config.batch_size,), generator=step_generator(config.seed + 1, step)
             )
-            yield self._given_to_some(picked(pool, places))
+            yield self._given_to_some(picked(pool, places[self.group.rank :: self.group.size]))
             step += 1
 
     @torch.no_grad()

@@ -19,14 +19,16 @@ from models.training.batches import step_generator
 from models.training.checkpoint import load_checkpoint, save_checkpoint
 from models.training.config import TrainingConfig
 from models.training.ema import Ema, Network
+from models.training.parallel import Group, average_gradients, wait_for_all
 
 Data = TypeVar("Data")
 Report = Callable[[str], None]
 
 
 class Objective(Protocol[Network, Data]):
-    """What is trained, on what, and how a person sees whether it works."""
+    """What is trained, on what, in which processes, and how a person sees whether it works."""
 
+    group: Group
     network: Network
     memory_format: torch.memory_format
 
@@ -51,10 +53,12 @@ def train(
     """Trains until config.num_steps, from the folder's checkpoint where there is one. Returns the average.
 
     A run that was stopped and resumed gives the same weights as one that was not (same machine and threads).
-    Writes checkpoint.safetensors, losses.jsonl and grid-*.png into the folder.
+    Of the processes of a group the first writes checkpoint.safetensors, losses.jsonl (of its own rows) and grid-*.png
+    into the folder; all need to see it.
     Raises: FloatingPointError when the loss is not finite; the last checkpoint stays.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    group = objective.group
     network = objective.network.to(device, memory_format=objective.memory_format)  # type: ignore[call-overload]
     ema = Ema(network, decay=config.ema_decay)
     optimiser = AdamW(
@@ -69,22 +73,25 @@ def train(
         report(f"resuming after step {first_step}")
     progress = Progress(config, folder, first_step, report)
     for step, batch in zip(range(first_step, config.num_steps), objective.batches(first_step), strict=False):
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(config, step)
+        for options in optimiser.param_groups:
+            options["lr"] = learning_rate(config, step)
         autocast = torch.autocast(device.type, torch.bfloat16) if config.bfloat16 else nullcontext()
         with autocast:
-            losses = objective.losses(batch, step_generator(config.seed, step))
+            losses = objective.losses(batch, step_generator(config.seed, step, group.rank))
         losses["loss"].backward()  # type: ignore[no-untyped-call]
+        average_gradients(network, group)
         nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         ema.follow(network, step)
         done = step + 1
-        progress.note(done, losses)
-        if done % config.checkpoint_every == 0 or done == config.num_steps:
-            save_checkpoint(folder, config, done, network, ema, optimiser)
-        if done % config.grid_every == 0 or done == config.num_steps:
-            objective.grid(ema.shadow).save(folder / f"grid-{done:07d}.png")
+        if group.is_first:
+            progress.note(done, losses)
+            if done % config.checkpoint_every == 0 or done == config.num_steps:
+                save_checkpoint(folder, config, done, network, ema, optimiser)
+            if done % config.grid_every == 0 or done == config.num_steps:
+                objective.grid(ema.shadow).save(folder / f"grid-{done:07d}.png")
+    wait_for_all(group)
     return ema
 
 

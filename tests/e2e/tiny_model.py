@@ -7,13 +7,12 @@ from typing import Any
 import torch
 
 from models import ModelCard, Pipeline
-from models.checkpoints.diffusers import save_folder
-from models.checkpoints.diffusers_scheduler import write_schedule
-from models.checkpoints.saving import write_json
+from models.checkpoints.writing import save_folder
 from models.config import AutoencoderConfig, TextEncoderConfig, UNetConfig
 from models.networks.autoencoder import Autoencoder
 from models.networks.text_encoder import TextEncoder
 from models.networks.unet import UNet
+from models.pipeline import LowResNoise
 from models.sampling import SamplerOptions
 from models.schedule import cosine_schedule
 from models.training.tokenizer import train_tokenizer
@@ -32,10 +31,8 @@ def save_tiny_enlarger(folder: Path) -> None:
     """Write a model that makes pictures four times as large as a diffusers folder; its name is the folder's."""
     pipeline = _pipeline(folder.name, in_channels=7, num_class_embeds=1000)
     pipeline.card = replace(pipeline.card, tasks=("super_resolution",), default_steps=2, default_guidance_scale=1.0)
+    pipeline.low_res = LowResNoise(cosine_schedule(), 350)
     save_folder(pipeline, folder, dtype=torch.float32)
-    (folder / "low_res_scheduler").mkdir(exist_ok=True)
-    config = write_schedule(pipeline.schedule, pipeline.sampler_options)
-    write_json(folder / "low_res_scheduler" / "scheduler_config.json", config)
 
 
 def _pipeline(name: str, **unet: Any) -> Pipeline:

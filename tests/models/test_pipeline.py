@@ -37,6 +37,19 @@ def test_image_k_of_a_batch_equals_the_image_of_seed_plus_k_alone(pipeline: Pipe
         assert psnr(several[index], alone) >= 60
 
 
+def test_in_one_fixed_shape_the_bytes_do_not_depend_on_company_or_place(pipeline: Pipeline) -> None:
+    def among(others: list[int], place: int) -> np.ndarray:
+        seeds = [*others[:place], 7, *others[place:]]
+        rows = [pipeline.begin(replace(REQUEST, seed=seed, sampler="ddpm"))[0] for seed in seeds]
+        while not rows[0].is_done:
+            pipeline.step(rows)
+        return pipeline.finish(rows[place])
+
+    expected = among([1, 2, 3], 0)
+    assert np.array_equal(expected, among([4, 5, 6], 0))
+    assert np.array_equal(expected, among([4, 4, 7], 3))
+
+
 def test_seeds_wrap_around_and_zero_is_a_seed(pipeline: Pipeline) -> None:
     rows = pipeline.begin(replace(REQUEST, seed=2**32 - 1, num_images=2))
     assert [row.seed for row in rows] == [2**32 - 1, 0]

@@ -3,12 +3,16 @@
     "nan"      the picture is lost to NaN          "oom"     the device has too little memory
     "bug"      the first step raises               "hang"    the second step never returns
     "wait"     no step ends before `gate` is set
+    "lost"     the device answers nothing any more, whoever asks
+    "die"      the second step kills the process
 
 It imports no torch, so that a worker process with it starts in a moment.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -35,6 +39,10 @@ def size_of(request: Request) -> tuple[int, int]:
     return width * scale, height * scale
 
 
+class DeviceLost(RuntimeError):
+    """What every call raises once the fake device is lost, as a GPU's do after a failed assert."""
+
+
 @dataclass
 class FakeRow:
     """One image on its way. Its latent is a picture already, with one pixel a cell."""
@@ -59,8 +67,10 @@ class FakePipeline:
     gate: threading.Event = field(default_factory=threading.Event)
     stepped: list[list[tuple[int, int]]] = field(default_factory=list)
     threads: set[str] = field(default_factory=set)
+    is_lost: bool = False
 
     def begin(self, request: Request) -> list[FakeRow]:
+        self._ask_device()
         self.threads.add(threading.current_thread().name)
         return [
             FakeRow(index, (request.seed + index) % 2**32, request.num_steps, request)
@@ -70,12 +80,16 @@ class FakePipeline:
     def step(self, rows: Sequence[FakeRow]) -> None:
         self.threads.add(threading.current_thread().name)
         request = rows[0].request
+        self.is_lost |= "lost" in request.prompt
+        self._ask_device()
         if "bug" in request.prompt:
             raise RuntimeError("the fake pipeline has a bug")
         if "oom" in request.prompt:
             raise MemoryError("the fake device is full")
         if "hang" in request.prompt and rows[0].step == 1:
             threading.Event().wait()
+        if "die" in request.prompt and rows[0].step == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
         if "wait" in request.prompt:
             self.gate.wait()
         time.sleep(self.step_s)
@@ -89,6 +103,10 @@ class FakePipeline:
         if "nan" in row.request.prompt:
             raise NonFinite(row.index, row.step)
         return self._pixels(row, *size_of(row.request))
+
+    def _ask_device(self) -> None:
+        if self.is_lost:
+            raise DeviceLost("CUDA error: device-side assert triggered")
 
     def preview(self, x0: np.ndarray) -> np.ndarray:
         return x0
@@ -112,3 +130,6 @@ class FakeStudio:
 
     def is_out_of_memory(self, error: Exception) -> bool:
         return isinstance(error, MemoryError)
+
+    def is_lost(self, error: Exception) -> bool:
+        return self.fake.is_lost

@@ -6,8 +6,10 @@ The settings come from the environment, as they do for `python -m worker`.
 """
 
 import functools
+import os
 import sys
 import types
+from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -34,18 +36,22 @@ from tests.worker.fake_pipeline import FakePipeline, FakeStudio  # noqa: E402
 from worker.__main__ import configure_logging, run  # noqa: E402
 
 
-def main() -> int:
-    entry, step_s, *hung_after_s = sys.argv[1:]
+def main(arguments: Sequence[str]) -> int:
+    """Work; `arguments` are those of the command."""
+    entry, step_s, *hung_after_s = arguments
     settings = load_settings()
     configure_logging(settings.log_level)
     if hung_after_s:
+        worker.crew.WATCH_S = 0.2
         worker.crew.Watchdog = functools.partial(worker.crew.Watchdog, floor_s=float(hung_after_s[0]))
     studio = FakeStudio(CatalogueEntry.model_validate_json(Path(entry).read_text()), FakePipeline(float(step_s)))
+    studio.facts |= {"pid": os.getpid()}
     return run(settings, studio)
 
 
 if __name__ == "__main__":
-    status = main()
+    status = main(sys.argv[1:])
     # A promise to the tests' patience, kept here where it can be seen to be broken.
-    assert "torch" not in sys.modules, "the fake worker has imported torch"
+    brought = {"torch", "transformers"} & sys.modules.keys()
+    assert not brought, f"the fake worker has imported {brought}"
     sys.exit(status)

@@ -105,6 +105,21 @@ def test_a_pipeline_that_raises_ends_its_own_work_only(engine: Engine) -> None:
     assert develop(engine, Diary(broken))[-1] == "completed"
 
 
+def test_after_the_loss_of_the_device_nothing_more_is_developed() -> None:
+    lost: list[Exception] = []
+    pipeline = FakePipeline()
+    engine = Engine(1, lambda: None, is_lost=lambda error: pipeline.is_lost, on_lost=lost.append)
+    engine.start()
+    broken, next_work = Diary(FakePipeline()), Diary(pipeline)
+    broken.request = TextToImage(prompt="bug", width=16, height=16, num_steps=2)
+    assert develop(engine, broken) == ["failed: the fake pipeline has a bug"]
+    next_work.request = TextToImage(prompt="lost", width=16, height=16, num_steps=2)
+    engine.submit(next_work)
+    assert engine.stop(60)
+    assert [str(error) for error in lost] == ["CUDA error: device-side assert triggered"]
+    assert next_work.pages == []
+
+
 def test_seconds_are_counted_where_they_were_spent(engine: Engine) -> None:
     work = Diary(FakePipeline(step_s=0.05), num_images=2)
     develop(engine, work)

@@ -112,16 +112,20 @@ def test_sigterm_gives_back_what_cannot_finish_in_time_and_burns_no_attempt(
     assert (job.state, job.attempt - job.infra_failures, job.losses) == (State.QUEUED, 0, 0)
 
 
-def test_a_second_signal_leaves_no_time_to_finish(service: Service, start_process: Callable[..., Process]) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_leaves_no_time_to_finish(
+    service: Service, start_process: Callable[..., Process], number: signal.Signals
+) -> None:
     process = start_process(0.1, shutdown_s=600)
     job_id = service.submit(steps=1000)
     service.wait_for(job_id, State.RUNNING)
-    process.popen.send_signal(signal.SIGINT)
+    process.popen.send_signal(number)
     wait_until(lambda: "worker.draining" in process.said(), "a worker that drains")
     assert process.popen.poll() is None
-    process.popen.send_signal(signal.SIGINT)
+    process.popen.send_signal(number)
     assert process.wait() == 0
-    assert service.job(job_id).state is State.QUEUED
+    job = service.job(job_id)
+    assert (job.state, job.attempt - job.infra_failures, job.losses) == (State.QUEUED, 0, 0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -146,6 +150,29 @@ def test_a_hung_step_ends_the_process_and_only_its_own_job_is_charged(
     assert process.wait() == EXIT_HUNG
     assert service.job(job_id).state is State.RUNNING
     assert (service.job(waiting).state, service.job(waiting).attempt) == (State.QUEUED, 0)
+
+
+def test_a_lost_device_ends_the_process_before_another_job_is_spoilt(
+    service: Service, start_process: Callable[..., Process]
+) -> None:
+    process = start_process(0.0)
+    ids = [service.submit(prompt=prompt) for prompt in ("a red cat", "lost", "a red cat")]
+    assert process.wait() == EXIT_HUNG
+    assert "device.lost" in process.said()
+    # What was made before is published, what was being made is left to its lease, what waited is untouched.
+    assert [service.job(job_id).state for job_id in ids] == [State.SUCCEEDED, State.RUNNING, State.QUEUED]
+    assert [service.job(job_id).attempt for job_id in ids] == [1, 1, 0]
+
+
+def test_a_worker_for_tests_is_there_within_a_second(start_process: Callable[..., Process]) -> None:
+    # The processor's time, and the best of several: the code is measured, not the machine's day.
+    assert min(seconds_of(start_process(0.0).popen.pid) for _ in range(3)) < 1
+
+
+def seconds_of(process_id: int) -> float:
+    """The time that the processor has spent on a process."""
+    user, system = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def test_rq_can_tell_a_worker_to_shut_down(service: Service, start_process: Callable[..., Process]) -> None:

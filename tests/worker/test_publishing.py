@@ -157,6 +157,7 @@ def test_a_storage_that_fails_gives_the_job_back(
     def broken(key: str, data: bytes) -> None:
         raise StorageError(f"the storage failed at {key!r}: Input/output error")
 
+    monkeypatch.setattr(publishing, "STORAGE_RETRIES_S", (0.01,))
     monkeypatch.setattr(desk.storage, "put", broken)
     lease, publication = desk.open(make_params())
     publication.add(0, 7, GREY)

@@ -15,7 +15,7 @@ from app.jobs.spec import TextToImageParams
 from app.jobs.storage import open_storage
 from app.jobs.store import State, Store, open_store
 from models import Pipeline, TextToImage
-from models.checkpoints.diffusers import save_folder
+from models.checkpoints.writing import save_folder
 from tests.models.conftest import small_pipeline
 from tests.worker.conftest import Running, wait_until
 from worker import studio
@@ -183,6 +183,21 @@ def test_too_little_memory_is_known_by_whatever_name_it_comes(opened: Studio) ->
     assert opened.is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert opened.is_out_of_memory(MemoryError())
     assert not opened.is_out_of_memory(RuntimeError("out of luck"))
+
+
+def test_a_device_is_lost_when_it_answers_nothing_any_more(opened: Studio) -> None:
+    error = RuntimeError("CUDA error: unspecified launch failure")
+    assert not opened.is_lost(error)
+    # Whatever is asked of the meta device, it has no numbers to answer with.
+    assert Studio({}, torch.device("meta"), torch.float32).is_lost(error)
+
+
+def test_a_device_that_is_only_full_is_not_lost(opened: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch, "zeros", full)
+    assert not opened.is_lost(torch.OutOfMemoryError("CUDA out of memory"))
 
 
 def test_a_job_of_the_real_kind_is_the_picture_that_the_library_makes(

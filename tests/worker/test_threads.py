@@ -6,6 +6,7 @@ import time
 import pytest
 
 from tests.worker.conftest import wait_until
+from worker import threads
 from worker.threads import Desk, Ticker
 
 
@@ -90,6 +91,22 @@ def test_a_ticker_survives_what_it_does(error: Exception) -> None:
     ticker.start()
     wait_until(lambda: len(ticks) >= 3, "three ticks")
     assert ticker.stop(60)
+
+
+def test_a_tick_that_failed_is_made_up_for_before_the_next_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "RETRY_S", 0.01)
+    ticks: list[None] = []
+
+    def tick() -> None:
+        ticks.append(None)
+        if len(ticks) < 3:
+            raise OSError("away")
+
+    ticker = Ticker("ticker", 3600, tick)
+    ticker.start()
+    wait_until(lambda: len(ticks) == 3, "a tick that succeeds")
+    assert ticker.stop(60)
+    assert len(ticks) == 3
 
 
 def test_a_ticker_that_is_stopped_during_a_tick_does_not_wait_for_the_next() -> None:

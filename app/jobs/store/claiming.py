@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import structlog
 from pydantic import ValidationError
-from sqlalchemy import Connection, and_, case, not_, select, tuple_, update
+from sqlalchemy import Connection, and_, case, literal, not_, or_, select, tuple_, update
 
 from app.jobs.failures import ErrorCode, Reason
 from app.jobs.settings import Settings
@@ -17,14 +17,18 @@ from app.jobs.tables import database_now, jobs, models
 log = structlog.get_logger()
 
 
-def claim_next(connection: Connection, worker: str, served: Sequence[str], lease_s: float) -> Claim | None:
+def claim_next(
+    connection: Connection, worker: str, served: Sequence[str], lease_s: float, *, alone: bool
+) -> Claim | None:
     """queued -> running with the next attempt, for the oldest row that is due; None if there is none.
 
+    Unless the worker is `alone`, with nothing else in hand, it gets no job that must run alone.
     A row whose params this version cannot read would block the queue for ever; it fails instead.
     """
     oldest = (
         select(jobs.c.number)
         .where(jobs.c.state == State.QUEUED, jobs.c.not_before <= database_now(), jobs.c.model.in_(served))
+        .where(or_(not_(jobs.c.solo), literal(alone)))
         .order_by(jobs.c.number)
         .limit(1)
         # PostgreSQL: claimers pass by each other's rows.  SQLite: BEGIN IMMEDIATE lets one in at a time.
@@ -43,11 +47,12 @@ def claim_next(connection: Connection, worker: str, served: Sequence[str], lease
             started_at=database_now(),
             model_revision=revision,
         )
-        .returning(jobs.c.id, jobs.c.attempt, jobs.c.owner, jobs.c.params)
+        .returning(jobs.c.id, jobs.c.attempt, jobs.c.owner, jobs.c.params, jobs.c.solo)
     )
     while row := connection.execute(take).one_or_none():
         try:
-            return Claim(row.id, row.attempt, row.owner, read_params(row.params), inputs.keys_of(connection, row.id))
+            pins = inputs.keys_of(connection, row.id)
+            return Claim(row.id, row.attempt, row.owner, read_params(row.params), pins, row.solo)
         except ValidationError as error:
             log.error("job.unreadable", job_id=row.id, error=str(error))
             code = ErrorCode.BAD_PARAMS

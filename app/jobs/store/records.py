@@ -138,6 +138,8 @@ class Claim:
     """A job a worker holds until its lease ends.  `attempt` is the fencing token: it never comes again.
 
     `inputs` are the keys of the pictures it is made from, by role.
+    A `solo` job has cost two workers their lives, or seemed to: it runs alone, so that nobody else's job is lost
+    with a third.
     """
 
     job_id: str
@@ -145,6 +147,7 @@ class Claim:
     owner: str
     params: Params
     inputs: Mapping[str, str] = field(default_factory=dict, compare=False)
+    solo: bool = False
 
 
 @dataclass(frozen=True, slots=True)

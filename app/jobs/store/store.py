@@ -116,10 +116,13 @@ class Store:
 
     # The worker
 
-    def claim_next(self, worker: str, models: Sequence[str]) -> Claim | None:
-        """Take the oldest job that is due and whose model is among `models`; None if there is none."""
+    def claim_next(self, worker: str, models: Sequence[str], *, alone: bool = True) -> Claim | None:
+        """Take the oldest job that is due and whose model is among `models`; None if there is none.
+
+        `alone` says that the worker has nothing else in hand; otherwise it gets no job that must run alone.
+        """
         with self._transactions.writing() as connection:
-            return claiming.claim_next(connection, worker, models, self._settings.lease_s)
+            return claiming.claim_next(connection, worker, models, self._settings.lease_s, alone=alone)
 
     def beat(self, worker: str, claims: Sequence[ClaimBeat]) -> Beat:
         """Renew the leases of all claims and write their progress, in one UPDATE."""

@@ -92,6 +92,19 @@ def test_without_the_default_model_the_first_one_is_used(
     assert job["params"]["model"] == "storybook"
 
 
+def test_a_prompt_of_unknown_words_is_accepted_with_a_warning_that_a_retry_keeps(
+    client: TestClient, submit: Submit
+) -> None:
+    assert submit(prompt="a cat")["warnings"] == []
+    job = submit(prompt="ein Fuchs")
+    (warning,) = job["warnings"]
+    assert warning == (
+        "storybook knows none of these words, so the picture may show anything. It draws things such as cat, house."
+    )
+    client.post(f"{JOBS}/{job['id']}/cancel")
+    assert client.post(f"{JOBS}/{job['id']}/retry").json()["warnings"] == [warning]
+
+
 def test_workers_are_rung_after_the_row_is_committed(submit: Submit, redis_connection: Redis) -> None:
     submit()
     assert consume(redis_connection, timeout_s=1)

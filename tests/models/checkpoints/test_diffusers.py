@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,18 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
 from models import CheckpointError, ModelError, Pipeline, TextToImage, load_pipeline
+from models.checkpoints.diffusers_scheduler import read_schedule, write_schedule
 from models.checkpoints.saving import save_weights
 from models.checkpoints.tokenizer import load_tokenizer
 from models.checkpoints.weights import load_weights, weight_files
+from models.sampling import SamplerOptions
+from models.schedule import (
+    Schedule,
+    cosine_schedule,
+    linear_schedule,
+    rescale_zero_terminal_snr,
+    scaled_linear_schedule,
+)
 
 REQUEST = TextToImage(prompt="a fox in the snow", seed=42, num_steps=5, guidance_scale=3.0)
 
@@ -22,7 +32,7 @@ REQUEST = TextToImage(prompt="a fox in the snow", seed=42, num_steps=5, guidance
 @pytest.fixture
 def folder(tmp_path: Path, pipeline: Pipeline) -> Path:
     """A folder as this library writes it."""
-    from models.checkpoints.diffusers import save_folder
+    from models.checkpoints.writing import save_folder
     from models.schedule import cosine_schedule
 
     pipeline.schedule = cosine_schedule(prediction="v")
@@ -40,6 +50,18 @@ def test_a_saved_folder_draws_the_same_picture(folder: Path, pipeline: Pipeline)
     assert np.array_equal(loaded.generate(REQUEST), pipeline.generate(REQUEST))
     assert loaded.card.samplers == pipeline.card.samplers
     assert loaded.card.revision != pipeline.card.revision
+
+
+@pytest.mark.parametrize("make", [linear_schedule, scaled_linear_schedule, cosine_schedule])
+def test_a_schedule_is_written_by_its_name_and_read_back(make: Callable[..., Schedule]) -> None:
+    schedule = make(prediction="v")
+    for options in (SamplerOptions(), SamplerOptions(spacing="trailing", steps_offset=1, set_alpha_to_one=False)):
+        read, read_options = read_schedule(write_schedule(schedule, options))
+        assert torch.equal(read.betas, schedule.betas)
+        assert (read.prediction, read_options) == ("v", options)
+    stretched = rescale_zero_terminal_snr(schedule)
+    with pytest.raises(ValueError, match="no config can name them"):
+        write_schedule(stretched, SamplerOptions())
 
 
 def test_diffusers_loads_our_folder_and_draws_the_same_picture(folder: Path) -> None:

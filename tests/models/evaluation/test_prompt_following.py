@@ -5,7 +5,7 @@ import pytest
 
 from models import Pipeline
 from models.evaluation.prompt_following import Judge, Score, candidate_scenes, captioned, shrunken
-from models.evaluation.report import prompt_following, table
+from models.evaluation.report import drawings, prompt_following, table
 from models.training.pictures import render
 from models.training.stages import STAGES
 from tests.models.conftest import small_pipeline
@@ -48,7 +48,7 @@ def test_every_caption_that_is_judged_names_a_backdrop_of_its_split() -> None:
 def test_an_untrained_model_scores_like_chance_and_the_table_says_so() -> None:
     pipeline: Pipeline = small_pipeline()
     lines: list[str] = []
-    verdicts = prompt_following(pipeline, STAGE, count=8, report=lines.append)
+    verdicts = prompt_following(drawings(pipeline, STAGE, count=8, report=lines.append), STAGE)
     assert list(verdicts) == ["real scenes", "reconstructions", "drawn, combinations seen", "drawn, held out"]
     assert verdicts["real scenes"].both.trials == 16
     assert verdicts["drawn, held out"].both.share <= 0.25

@@ -15,12 +15,14 @@ from models.schedule import cosine_schedule
 from models.training.autoencoder import AutoencoderObjective, edge_difference, whiten_latents
 from models.training.batches import box_cells, draw_batch, step_generator
 from models.training.config import AutoencoderTraining, DiffusionTraining, read_config
-from models.training.diffusion import DiffusionObjective, level_weight, silence_residuals, spread_timesteps
+from models.training.diffusion import DiffusionObjective
 from models.training.ema import Ema
-from models.training.latents import SceneEncoder
+from models.training.latent_networks import level_weight, silence_residuals, spread_timesteps
+from models.training.latents import PictureEncoder
 from models.training.loop import learning_rate, train
 from models.training.masks import draw_masks, to_cells
-from models.training.recipes import train_autoencoder, train_diffusion
+from models.training.recipes import Run, train_autoencoder, train_diffusion
+from models.training.sources import open_source
 from models.training.stages import STAGES
 
 CPU = torch.device("cpu")
@@ -96,11 +98,9 @@ def test_both_stages_from_config_files_to_a_folder_that_draws(tmp_path: Path) ->
     stage1 = write(tmp_path / "autoencoder.toml", replace(TINY, num_steps=1))
     stage2 = write(tmp_path / "diffusion.toml", replace(TINY_DIFFUSION, num_steps=2))
     lines: list[str] = []
-    psnr = train_autoencoder(stage1, tmp_path / "one", start=None, device=CPU, report=lines.append)
+    psnr = train_autoencoder(stage1, Run(tmp_path / "one", CPU, lines.append))
     assert 3 < psnr < 60
-    train_diffusion(
-        stage2, tmp_path / "two", tmp_path / "one" / "vae", name="mine", start=None, device=CPU, report=lines.append
-    )
+    train_diffusion(stage2, Run(tmp_path / "two", CPU, lines.append), tmp_path / "one" / "vae", name="mine")
     assert any("rows/s" in line and "min to go" in line for line in lines)
     assert (tmp_path / "two" / "grid-0000002.png").stat().st_size > 10_000
     pipeline = load_pipeline(tmp_path / "two" / "mine")
@@ -110,7 +110,7 @@ def test_both_stages_from_config_files_to_a_folder_that_draws(tmp_path: Path) ->
 
 def test_a_pool_is_drawn_from_by_step_alone() -> None:
     config = replace(TINY_DIFFUSION, pool_size=64)
-    encoder = SceneEncoder(config, STAGES["a"], 64, AutoencoderObjective(TINY, CPU).network)
+    encoder = PictureEncoder(config, open_source(config), AutoencoderObjective(TINY, CPU).network)
     first, second = encoder.batches(0), encoder.batches(1)
     next(first)
     ahead, behind = next(first), next(second)
@@ -121,7 +121,7 @@ def test_a_pool_is_drawn_from_by_step_alone() -> None:
 def test_text_to_image_rows_are_given_nothing_and_inpaint_rows_what_their_mask_leaves() -> None:
     network = AutoencoderObjective(TINY, CPU).network.requires_grad_(False)
     config = replace(TINY_DIFFUSION, bfloat16=False)
-    encoder = SceneEncoder(config, STAGES["a"], 64, network)
+    encoder = PictureEncoder(config, open_source(config), network)
     encoded = next(encoder.batches(0))
     assert torch.equal(encoded.mask[2:], torch.ones(2, 1, 16, 16))
     assert torch.equal(encoded.masked[2:], encoder.grey.expand(2, -1, -1, -1))
@@ -231,7 +231,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(tmp_pat
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ('preset = "huge"', r"preset must be one of \['cpu', 'gpu'\], got 'huge'"),
+        ('preset = "huge"', r"preset must be one of \['cpu', 'gpu', 'x4'\], got 'huge'"),
         ('scenes = "z"', "scenes must be one of"),
         ("num_steps = 0", "num_steps must be at least 1, got 0"),
         ("batch_size = 2.5", "batch_size must be int, got 2.5"),

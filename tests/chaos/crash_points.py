@@ -1,0 +1,386 @@
+"""Every point at which a process may die, one after the other.
+
+    python -m tests.chaos.crash_points [--lane 1/2] [NAME...]
+
+First a small scenario runs undisturbed, and the points that the API and the worker come to are written down. Then
+it runs again for each of them, and the process dies there (or is told nothing about its commit); it is started
+again, the scenario goes on to its end, and the oracle judges what came of it.
+
+A lane is a share of the points, so that several processes may go through them. Children are forked off this
+process, which has imported everything and never runs a thread: they are there at once.
+"""
+
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import zlib
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.worker import run_fake_worker  # isort: skip  # first: it keeps torch out
+
+import sqlalchemy as sa
+import structlog
+from fastapi.testclient import TestClient
+from redis import Redis
+
+import worker.consumer
+import worker.crew
+from app.jobs.catalogue import CatalogueEntry, ModelDefaults
+from app.jobs.settings import Settings
+from app.jobs.spec import TextToImage, resolve
+from app.jobs.storage import image_key, open_storage, thumbnail_key
+from app.jobs.store import migrate, open_store
+from app.jobs.tables import jobs
+from app.main import create_app
+from tests.chaos.folders import quick_folder
+from tests.chaos.hooks import CRASHED, Hooks, install
+from tests.chaos.oracle import Evidence, leftovers, violations, worker_lost
+from tests.conftest import Valkey
+from tests.worker.fake_pipeline import FakePipeline, FakeStudio
+
+PATIENCE_S = 20.0
+# Who sweeps first, and so who rings, is a matter of chance.
+TRIES = 5
+BASE_URL = "http://127.0.0.1:7860"
+JOBS = "/api/v1/jobs"
+
+ENTRY = CatalogueEntry(
+    name="storybook",
+    revision="r1",
+    tasks=["text_to_image"],
+    native_width=64,
+    native_height=64,
+    min_side=64,
+    max_side=256,
+    multiple=8,
+    samplers=["ddim"],
+    defaults=ModelDefaults(steps=4, guidance_scale=5.0, sampler="ddim"),
+    parameters=1,
+    licence="MIT",
+    fingerprint="fake",
+)
+
+WISHES: Sequence[dict[str, Any]] = (
+    {"prompt": "two pictures", "num_images": 2, "seed": 1},
+    {"prompt": "a bug"},
+    {"prompt": "oom"},
+    {"prompt": "to be cancelled", "steps": 200},
+    {"prompt": "the last one", "seed": 5},
+)
+"""What the client of the scenario asks for; it cancels the fourth as soon as it runs."""
+
+CANCELLED = 3
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One run: its folder, and the settings of its processes."""
+
+    folder: Path
+    settings: Settings
+
+    @property
+    def acks(self) -> Path:
+        """What the client was answered, one line each."""
+        return self.folder / "acks"
+
+    @property
+    def result(self) -> Path:
+        """How everything is in the end, as the API tells it."""
+        return self.folder / "result"
+
+    @property
+    def files(self) -> Path:
+        """Where the pictures are."""
+        return self.settings.data_dir / "files"
+
+
+# The children
+
+
+def fork(work: Callable[[], object], log: Path) -> int:
+    """Do `work` in a child process, whose output goes to `log`; returns its id."""
+    process_id = os.fork()
+    if process_id:
+        return process_id
+    status = 1
+    try:
+        output = os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        structlog.configure(
+            processors=[structlog.processors.format_exc_info, structlog.processors.JSONRenderer()],
+            logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        )
+        work()
+        status = 0
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def worker_process(scene: Scene, hooks: Hooks) -> None:
+    """A worker with a pipeline that costs nothing, until SIGTERM."""
+    install(hooks)
+    worker.crew.TIDY_S = 0.1
+    store, storage = open_store(scene.settings), open_storage(scene.settings.resolved_storage_url)
+    studio = FakeStudio(ENTRY, FakePipeline(0.005))
+    if not worker.consumer.Consumer(scene.settings, store, storage, studio).work():
+        os._exit(0)
+
+
+def api_process(scene: Scene, hooks: Hooks) -> None:
+    """The API and its only client, who goes on where it was when the API died."""
+    install(hooks)
+    with TestClient(create_app(scene.settings), base_url=BASE_URL) as client:
+        acks = dict(told(scene))
+        for number, wish in enumerate(WISHES):
+            if f"accepted {number}" not in acks:
+                acks |= tell(scene, f"accepted {number}", submit(client, wish))
+        victim = acks[f"accepted {CANCELLED}"]
+        if "cancelled" not in acks:
+            until(lambda: client.get(f"{JOBS}/{victim}").json()["state"] != "queued", "a job that runs")
+            tell(scene, "cancel asked", victim)
+            until(lambda: client.post(f"{JOBS}/{victim}/cancel").status_code == 200, "an acknowledged cancel")
+            tell(scene, "cancelled", victim)
+        until(lambda: not any(job["finished_at"] is None for job in all_jobs(client)), "the end of every job")
+        images = client.get("/api/v1/images", params={"limit": 100}).json()["items"]
+        contents = {image["id"]: client.get(image["url"]).content.hex() for image in images}
+        unfinished = scene.result.with_suffix(".part")
+        unfinished.write_text(json.dumps({"jobs": all_jobs(client), "images": images, "contents": contents}))
+        unfinished.rename(scene.result)
+
+
+def submit(client: TestClient, wish: Mapping[str, Any]) -> str:
+    """Ask until it is accepted; the client cannot know what became of a wish that was not."""
+    accepted: list[str] = []
+
+    def is_accepted() -> bool:
+        response = client.post(JOBS, json={"task": "text_to_image", **wish})
+        if response.status_code == 202:
+            accepted.append(response.json()["id"])
+        return response.status_code == 202
+
+    until(is_accepted, "a 202")
+    return accepted[0]
+
+
+def all_jobs(client: TestClient) -> list[dict[str, Any]]:
+    """Every job there is."""
+    response = client.get(JOBS, params={"limit": 100})
+    items: list[dict[str, Any]] = response.json()["items"]
+    return items
+
+
+def tell(scene: Scene, what: str, job_id: str) -> dict[str, str]:
+    """Write down an answer; a line that is written outlives the process."""
+    with scene.acks.open("a") as file:
+        file.write(json.dumps([what, job_id]) + "\n")
+    return {what: job_id}
+
+
+def told(scene: Scene) -> Iterator[tuple[str, str]]:
+    """The answers so far."""
+    if scene.acks.exists():
+        for line in scene.acks.read_text().splitlines():
+            what, job_id = json.loads(line)
+            yield what, job_id
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for what must come."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {PATIENCE_S:g} s")
+        time.sleep(0.02)
+
+
+# The scene
+
+
+def build(folder: Path) -> None:
+    """A service that knows a model, and in which a worker was lost with two jobs, one of them cancelled."""
+    settings = Settings(data_dir=folder / "data")
+    migrate(settings)
+    store, storage = open_store(settings), open_storage(settings.resolved_storage_url)
+    store.register_model("lost", ENTRY)
+    store.worker_left("lost")
+    wish = TextToImage.model_validate({"task": "text_to_image", "prompt": "abandoned", "num_images": 2})
+    for _ in range(2):
+        store.submit(resolve(wish, ENTRY, seed=9), "local")
+        claim = store.claim_next("lost", [ENTRY.name])
+        assert claim is not None
+        storage.put(image_key(claim.job_id, 1, 0, "png"), b"of a lost attempt")
+        storage.put(thumbnail_key(claim.job_id, 1, 0, 256), b"of a lost attempt")
+        (settings.data_dir / "files" / claim.job_id / "1-1.png.tmp").write_bytes(b"half of a lost att")
+    store.cancel(claim.job_id, "local")
+    engine = sa.create_engine(settings.resolved_database_url)
+    with engine.begin() as connection:
+        connection.execute(sa.update(jobs).values(lease_until=0.0))
+    (folder / "cancelled").write_text(claim.job_id)
+    engine.dispose()
+    store.close()
+
+
+@contextmanager
+def scene(template: Path, valkey: Valkey) -> Iterator[Scene]:
+    """A fresh copy of what `build` made, with an empty Valkey."""
+    redis = Redis.from_url(valkey.url)
+    redis.flushall()
+    redis.close()
+    folder = quick_folder("darkroom-crash-")
+    shutil.copytree(template, folder, dirs_exist_ok=True)
+    waits = {"lease_s": 0.8, "beat_s": 0.1, "sweep_s": 0.1, "backoff_s": 0.05, "max_backoff_s": 0.1, "shutdown_s": 5}
+    yield Scene(folder, Settings(data_dir=folder / "data", redis_url=valkey.url, max_infra_failures=1, **waits))
+    shutil.rmtree(folder)
+
+
+def play(scene: Scene, hooks: Mapping[str, Hooks]) -> list[str]:
+    """Run the scenario to its end; a process that dies at its point is started again, without one.
+
+    Returns what the oracle has against it, or what went wrong before.
+    """
+    work = {"api": api_process, "worker": worker_process}
+    log = scene.folder / "log"
+
+    def start(role: str, with_hooks: Hooks) -> int:
+        return fork(lambda: work[role](scene, with_hooks), log)
+
+    processes = {role: start(role, hooks.get(role, Hooks())) for role in work}
+    faults: list[str] = []
+    deadline = time.monotonic() + PATIENCE_S
+    while not faults and not scene.result.exists():
+        for role, process_id in processes.items():
+            ended, status = os.waitpid(process_id, os.WNOHANG)
+            code = os.waitstatus_to_exitcode(status)
+            if ended and code == CRASHED:
+                processes[role] = start(role, Hooks())
+            elif ended and (role, code) != ("api", 0):
+                faults.append(f"the {role} ended with {code}:\n{log.read_text()[-3000:]}")
+                del processes[role]
+                break
+        if time.monotonic() > deadline:
+            faults.append(f"there was no end within {PATIENCE_S:g} s:\n{log.read_text()[-3000:]}")
+        time.sleep(0.005)
+    if not faults:
+        evidence = evidence_of(scene)
+        # Files are swept a little later than rows.
+        while leftovers(evidence, scene.files) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.kill(processes["worker"], signal.SIGTERM)
+        faults = violations(evidence, scene.files)
+        faults += [f"job {job_id} was given up" for job_id in worker_lost(evidence)]
+    for process_id in processes.values():
+        end(process_id)
+    return faults
+
+
+def end(process_id: int) -> None:
+    """Wait for the end of a child for a while, and then make it."""
+    deadline = time.monotonic() + 5
+    with_force = False
+    while True:
+        try:
+            ended, _ = os.waitpid(process_id, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if ended:
+            return
+        if time.monotonic() > deadline and not with_force:
+            os.kill(process_id, signal.SIGKILL)
+            with_force = True
+        time.sleep(0.005)
+
+
+def evidence_of(scene: Scene) -> Evidence:
+    """What the client was answered, and how the API tells it in the end."""
+    answers = list(told(scene))
+    result = json.loads(scene.result.read_text())
+    before = (scene.folder / "cancelled").read_text()
+    return Evidence(
+        accepted={job_id: {} for what, job_id in answers if what.startswith("accepted")},
+        cancel_asked={before} | {job_id for what, job_id in answers if what == "cancel asked"},
+        cancelled={before} | {job_id for what, job_id in answers if what == "cancelled"},
+        jobs={job["id"]: job for job in result["jobs"]},
+        images=result["images"],
+        contents={image_id: bytes.fromhex(data) for image_id, data in result["contents"].items()},
+    )
+
+
+# All of it
+
+
+def points(template: Path, valkey: Valkey) -> list[tuple[str, str]]:
+    """Every (role, point) that the scenario comes to when nothing disturbs it."""
+    with scene(template, valkey) as undisturbed:
+        visited = {role: undisturbed.folder / f"{role}.points" for role in ("api", "worker")}
+        faults = play(undisturbed, {role: Hooks(visited=str(path)) for role, path in visited.items()})
+        if faults:
+            raise AssertionError("the undisturbed scenario fails:\n" + "\n".join(faults))
+        return [(role, name) for role, path in visited.items() for name in path.read_text().splitlines()]
+
+
+def die_at(template: Path, valkey: Valkey, role: str, name: str) -> list[str]:
+    """Run the scenario with a process that dies at this point; returns what is wrong afterwards."""
+    for _ in range(TRIES):
+        with scene(template, valkey) as disturbed:
+            visited = disturbed.folder / "points"
+            faults = play(disturbed, {role: Hooks(crash_at=name, visited=str(visited))})
+            if faults or name in visited.read_text().splitlines():
+                return faults
+    return [f"the {role} never came there, in {TRIES} tries"]
+
+
+def is_in_lane(name: str, lane: str) -> bool:
+    """Whether this point belongs to the lane, `2/3` being the second of three."""
+    number, _, lanes = lane.partition("/")
+    return zlib.crc32(name.encode()) % int(lanes) == int(number) - 1
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Die at every point of the lane whose name holds one of the words; 0 if nothing was lost by it."""
+    parser = ArgumentParser("python -m tests.chaos.crash_points", description="Die at every point, one by one.")
+    parser.add_argument("--lane", default="1/1")
+    parser.add_argument("words", nargs="*", default=[""])
+    asked = parser.parse_args(arguments)
+    folder = Path(tempfile.mkdtemp(prefix="darkroom-"))
+    valkey = Valkey(folder)
+    valkey.start()
+    template = folder / "template"
+    try:
+        template.mkdir()
+        end(fork(lambda: build(template), folder / "log"))
+        failed = tried = 0
+        for role, name in points(template, valkey):
+            line = f"{role}: {name}"
+            if not is_in_lane(line, asked.lane) or not any(word in line for word in asked.words):
+                continue
+            started = time.monotonic()
+            faults = die_at(template, valkey, role, name)
+            print(f"{'FAILED' if faults else 'ok':6} {line} ({time.monotonic() - started:.1f} s)", flush=True)
+            for fault in faults:
+                print(f"         {fault}", flush=True)
+            tried += 1
+            failed += bool(faults)
+        print(f"{tried} points, {failed} failed")
+        return 1 if failed else 0
+    finally:
+        valkey.kill()
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    assert run_fake_worker.library is not None
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,221 @@
+"""Each guard of the protocol removed once: a test must turn red, or the guard is not guarded.
+
+    python -m tests.chaos.mutants [WORD...]
+
+Works on a copy of the project; a guard whose text is not found any more is an error, so that this list stays true.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+STORE = "app/jobs/store"
+TESTS = "tests/app/jobs"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One guard, and the project without it."""
+
+    guard: str
+    file: str
+    text: str
+    instead: str
+    tests: Sequence[str]
+
+
+MUTANTS = (
+    Mutant(
+        "the fencing WHERE",
+        f"{STORE}/rows.py",
+        "        jobs.c.attempt == claim.attempt,\n        jobs.c.state == State.RUNNING,\n",
+        "",
+        [f"{TESTS}/store/test_finishing.py", "tests/worker/test_consumer.py"],
+    ),
+    Mutant(
+        "the attempt in the fencing WHERE",
+        f"{STORE}/rows.py",
+        "        jobs.c.attempt == claim.attempt,\n",
+        "",
+        [f"{TESTS}/store/test_finishing.py", "tests/worker/test_consumer.py"],
+    ),
+    Mutant(
+        "the rename",
+        "app/jobs/storage/local.py",
+        "unfinished = path.with_name(path.name + UNFINISHED)",
+        "unfinished = path",
+        [f"{TESTS}/storage"],
+    ),
+    Mutant(
+        "the sweep of lost leases",
+        f"{STORE}/sweeping.py",
+        "requeued = change(connection, and_(run_out, not_(is_spent)), queued_again() | counted)",
+        "requeued = ()",
+        [f"{TESTS}/store/test_sweeping.py", "tests/worker/test_process.py"],
+    ),
+    Mutant(
+        "the bound of attempts",
+        f"{STORE}/sweeping.py",
+        "is_spent = jobs.c.attempt - jobs.c.infra_failures >= settings.max_attempts",
+        "is_spent = jobs.c.attempt >= settings.max_attempts",
+        [f"{TESTS}/store/test_sweeping.py"],
+    ),
+    Mutant(
+        "the sweep of files",
+        f"{STORE}/sweeping.py",
+        "return attempt < newest_attempt or (state.is_terminal and key not in published)",
+        "return False",
+        [f"{TESTS}/test_orphans.py", "tests/worker/test_consumer.py"],
+    ),
+    Mutant(
+        "what the sweep of files spares",
+        f"{STORE}/sweeping.py",
+        "return attempt < newest_attempt or (state.is_terminal and key not in published)",
+        "return True",
+        [f"{TESTS}/test_orphans.py"],
+    ),
+    Mutant(
+        "the cancel guard of finish",
+        f"{STORE}/finishing.py",
+        "wanted = and_(held(claim), not_(jobs.c.cancel_requested))",
+        "wanted = held(claim)",
+        [f"{TESTS}/store/test_finishing.py", "tests/worker/test_consumer.py"],
+    ),
+    Mutant(
+        "the cancel guard of give back",
+        f"{STORE}/claiming.py",
+        "wanted = and_(held(claim), not_(jobs.c.cancel_requested))",
+        "wanted = held(claim)",
+        [f"{TESTS}/store/test_claiming.py"],
+    ),
+    Mutant(
+        "the read-back of a lost commit",
+        f"{STORE}/store.py",
+        "                if finishing.is_still_held(connection, claim):\n                    raise\n",
+        "                raise\n",
+        [f"{TESTS}/store/test_finishing.py"],
+    ),
+    Mutant(
+        "what the read-back asks for",
+        f"{STORE}/finishing.py",
+        "    return connection.execute(select(jobs.c.id).where(ended_so)).first() is not None",
+        "    return True",
+        [f"{TESTS}/store/test_finishing.py"],
+    ),
+    Mutant(
+        "that a job which was lost twice goes to nobody who is busy",
+        f"{STORE}/claiming.py",
+        "or_(not_(jobs.c.solo), literal(alone))",
+        "or_(not_(jobs.c.solo), literal(True))",
+        [f"{TESTS}/store/test_claiming.py", "tests/worker/test_faults.py", "-k", "lost_twice"],
+    ),
+    Mutant(
+        "that nothing is taken beside a job which was lost twice",
+        "worker/crew.py",
+        "return not is_taken and not",
+        "return not",
+        ["tests/worker/test_faults.py", "-k", "lost_twice"],
+    ),
+    Mutant(
+        "that a finish is tried again",
+        "worker/publishing.py",
+        "                if self._publisher.is_stopping.wait(STORE_RETRY_S):\n                    raise\n",
+        "                raise\n",
+        ["tests/worker/test_publishing.py"],
+    ),
+    Mutant(
+        "that a storage is asked again",
+        "worker/publishing.py",
+        "                if self.is_stopping.wait(pause_s):\n                    raise\n",
+        "                raise\n",
+        ["tests/worker/test_faults.py", "-k", "storage"],
+    ),
+    Mutant(
+        "that a stopping worker gives back again",
+        "worker/consumer.py",
+        "while not self._crew.give_back() and self._stop_requests < 2 and time.monotonic() < deadline:\n"
+        "            self._wait(RETRY_S)",
+        "self._crew.give_back()",
+        ["tests/worker/test_faults.py", "-k", "gives_back_again"],
+    ),
+    Mutant(
+        "the longer patience with Redis while a ring is waited for",
+        "worker/consumer.py",
+        "timeout_s=self.dequeue_timeout + 1",
+        "timeout_s=1",
+        ["tests/worker/test_faults.py", "-k", "cut_off"],
+    ),
+    Mutant(
+        "that a failed beat is made up for",
+        "worker/threads.py",
+        "pause_s = min(self._interval_s, RETRY_S)",
+        "pause_s = self._interval_s",
+        ["tests/worker/test_threads.py"],
+    ),
+    Mutant(
+        "the end of a process whose device is lost",
+        "worker/engine.py",
+        "if self._is_lost(error):",
+        "if False:",
+        ["tests/worker/test_engine.py"],
+    ),
+    Mutant(
+        "the watchdog",
+        "worker/watchdog.py",
+        "            self._end(EXIT_HUNG)\n",
+        "",
+        ["tests/worker/test_watchdog.py"],
+    ),
+    Mutant(
+        "the second signal",
+        "worker/consumer.py",
+        "while not self._crew.is_idle and self._stop_requests < 2:",
+        "while not self._crew.is_idle:",
+        ["tests/worker/test_process.py", "-k", "second_signal"],
+    ),
+)
+
+
+def main(words: Sequence[str]) -> int:
+    """Try every mutant whose guard is named by one of the words; 0 if each of them is noticed."""
+    survivors = 0
+    with tempfile.TemporaryDirectory(prefix="darkroom-mutants-") as name:
+        copy = Path(name) / "project"
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", ".cache", "data"))
+        for mutant in MUTANTS:
+            if not words or any(word in mutant.guard for word in words):
+                red = without(mutant, copy)
+                survivors += not red
+                print(f"{'red' if red else 'SURVIVED'}: {mutant.guard}", flush=True)
+                for test in red:
+                    print(f"    {test}", flush=True)
+    print(f"{survivors} guards can be removed without a test that notices")
+    return 1 if survivors else 0
+
+
+def without(mutant: Mutant, copy: Path) -> list[str]:
+    """The tests that fail without the guard.  Raises: LookupError if the guard is not there."""
+    path = copy / mutant.file
+    whole = path.read_text()
+    if whole.count(mutant.text) != 1:
+        raise LookupError(f"{mutant.file} must hold {mutant.text!r} once, to remove {mutant.guard}")
+    path.write_text(whole.replace(mutant.text, mutant.instead))
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "-rf", *mutant.tests]
+    environment = {"PYTHONPATH": str(copy), "PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "OMP_NUM_THREADS": "1"}
+    try:
+        done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
+    finally:
+        path.write_text(whole)
+    if done.returncode not in (0, 1):
+        raise RuntimeError(f"the tests did not run: {done.stdout}{done.stderr}")
+    return re.findall(r"^FAILED (\S+)", done.stdout, re.MULTILINE)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
