@@ -28,8 +28,9 @@ def submit(house: House, wish: Wish, owner: str, later: Later) -> Job:
     entry = model_for(house, wish)
     given = intake.fetch(house, wish, owner)
     params = resolve(wish, entry, draw_seed(), given)
-    warnings = (*warnings_of(wish, params, given), *warnings_for(params.prompt, entry))
-    return queue(house, params, owner, later, warnings)
+    # What is made larger is there already: words only describe it.
+    about_words = [] if wish.task == "super_resolution" else warnings_for(params.prompt, entry)
+    return queue(house, params, owner, later, [*about_words, *warnings_of(wish, params, given)])
 
 
 def queue(house: House, params: Params, owner: str, later: Later, warnings: Sequence[str] = ()) -> Job:
