@@ -14,7 +14,7 @@ from app.jobs import events
 from app.jobs.catalogue import CatalogueEntry
 from app.jobs.failures import CatalogueEmpty, SpecError
 from app.jobs.queue import ring, ring_if_silent
-from app.jobs.spec import TASKS, Params, Wish, draw_seed, resolve
+from app.jobs.spec import TASKS, Params, Wish, draw_seed, resolve, warnings_of
 from app.jobs.store import Idempotency, Job, State, find_model
 from app.jobs.vocabulary import warnings_for
 
@@ -36,8 +36,9 @@ def submit(house: House, wish: Wish, owner: str, later: Later, idempotency_key: 
     entry = model_for(house, wish)
     given = intake.fetch(house, wish, owner)
     params = resolve(wish, entry, draw_seed(), given)
-    # An enlargement shows what the picture shows, whatever is said about it.
-    warnings = [] if params.task == "super_resolution" else warnings_for(params.prompt, entry)
+    # What is made larger is there already: words only describe it.
+    about_words = [] if wish.task == "super_resolution" else warnings_for(params.prompt, entry)
+    warnings = [*about_words, *warnings_of(wish, params, given)]
     return queue(house, params, owner, later, warnings, idempotency)
 
 

@@ -113,6 +113,11 @@ class CommonParams(Frozen):
         return {}
 
     @property
+    def title(self) -> str:
+        """What to call it: its words, or without any, its task."""
+        return self.prompt or self.task.replace("_", " ")
+
+    @property
     def steps_run(self) -> int:
         """The denoising steps that an image takes."""
         return self.steps

@@ -41,6 +41,16 @@ def resolve(spec: Wish, entry: CatalogueEntry, seed: int, given: Inputs = NOTHIN
             assert_never(spec)
 
 
+def warnings_of(spec: Wish, params: Params, given: Inputs) -> tuple[str, ...]:
+    """What the client should know of its parameters, and might not expect."""
+    if isinstance(spec, ImageToImage) and spec.width is None and spec.height is None:
+        image = given["image"]
+        if params.width < image.width or params.height < image.height:
+            largest = f"{params.width} x {params.height}, the largest that {params.model} makes of it"
+            return (f"The picture is {image.width} x {image.height} pixels; the result is {largest}.",)
+    return ()
+
+
 def draw_seed() -> int:
     """A seed for a job whose client named none."""
     return secrets.randbelow(SEEDS)

@@ -1,6 +1,7 @@
 """The four tasks over HTTP: what is asked of them, what is refused, and that a job has its pictures from then on."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -44,7 +45,7 @@ Upload = Callable[[bytes], dict[str, Any]]
 
 def wish(task: str, **fields: Any) -> dict[str, Any]:
     pictures = {"image": data_uri(photo())} | ({"mask": data_uri(mask())} if task == "inpaint" else {})
-    return {"task": task, "prompt": "a fox", **({} if task == "text_to_image" else pictures), **fields}
+    return {"task": task, "prompt": "a cat", **({} if task == "text_to_image" else pictures), **fields}
 
 
 def faults(client: TestClient, body: Any) -> dict[str, str]:
@@ -173,9 +174,9 @@ def test_a_field_of_another_task_is_unknown_and_those_of_this_one_are_named(clie
 @pytest.mark.parametrize(
     ("body", "found"),
     [
-        ({"prompt": "a fox"}, {"#/task": "is required"}),
+        ({"prompt": "a cat"}, {"#/task": "is required"}),
         (
-            {"task": "dream", "prompt": "a fox"},
+            {"task": "dream", "prompt": "a cat"},
             {"#/task": "must be one of 'text_to_image', 'image_to_image', 'inpaint', 'super_resolution'"},
         ),
         ([], {"#": "must be an object"}),
@@ -203,7 +204,24 @@ def test_a_task_goes_to_the_model_that_offers_it(
         "#/model": "must be one that offers inpaint: none does"
     }
     # Whoever writes a prompt is offered no model that draws nothing.
-    assert "storybook-x4" not in client.get("/").text
+    offered = re.findall(r"<option[^>]*>([^<]*)", client.get("/").text)
+    assert "storybook-x4" not in [name.strip() for name in offered]
+
+
+@pytest.mark.parametrize(
+    ("fields", "warned"), [({}, True), ({"width": 256}, False), ({"image": data_uri(photo(256, 250))}, False)]
+)
+def test_a_result_that_is_smaller_than_its_picture_is_told_where_nobody_asked_for_it(
+    client: TestClient, fields: dict[str, Any], warned: bool
+) -> None:
+    job = client.post(JOBS, json=wish("image_to_image", **{"image": data_uri(photo(512, 100)), **fields})).json()
+    told = "The picture is 512 x 100 pixels; the result is 256 x 50, the largest that storybook makes of it."
+    assert job["warnings"] == ([told] if warned else [])
+
+
+def test_words_that_only_describe_a_picture_need_not_be_known(client: TestClient) -> None:
+    for task, warnings in (("image_to_image", 1), ("super_resolution", 0)):
+        assert len(client.post(JOBS, json=wish(task, prompt="zzz")).json()["warnings"]) == warnings
 
 
 def test_a_low_priority_is_recorded(client: TestClient) -> None:
@@ -228,6 +246,14 @@ def test_the_pages_show_jobs_of_every_task(client: TestClient, develop: Callable
         page = client.get(f"/images/{image.id}")
         assert page.status_code == 200
         assert (task.replace("_", " ") in page.text) == (task != "text_to_image")
+
+
+def test_a_picture_without_words_has_a_name_on_its_pages(client: TestClient, develop: Callable[[], Job]) -> None:
+    job = client.post(JOBS, json=wish("super_resolution", prompt="")).json()
+    assert f'<a href="/jobs/{job["id"]}">super resolution</a>' in client.get(f"/jobs/{job['id']}").text
+    page = client.get(f"/images/{develop().images[0].id}").text
+    assert "<h1>super resolution</h1>" in page
+    assert "<title>super resolution" in page
 
 
 def test_the_description_of_the_api_has_the_four_bodies_with_examples_that_are_right(
