@@ -35,6 +35,8 @@ from worker.threads import Ticker
 log = structlog.get_logger()
 
 RETRY_S = 1.0
+# A database that is away just then gets so long to hear what is given back; the supervisor waits for longer.
+LAST_WORDS_S = 2.0
 
 
 class Consumer(BaseWorker):
@@ -149,6 +151,7 @@ class Consumer(BaseWorker):
             if self._crew.remaining_s >= left_s:
                 break
             self._wait(left_s)
+        deadline = time.monotonic() + LAST_WORDS_S
         while not self._crew.give_back() and self._stop_requests < 2 and time.monotonic() < deadline:
             self._wait(RETRY_S)
 
