@@ -56,8 +56,9 @@ class Consumer(BaseWorker):
             prepare_for_work=False,
         )
         self.hostname, self.pid = socket.gethostname(), os.getpid()
-        # A wait for a ring lasts longer than anything else that Redis is asked, and must not be cut off.
-        self._bell = queue.connect(settings.resolved_redis_url, timeout_s=self.dequeue_timeout + 1)
+        # A wait for a ring lasts longer than anything else that Redis is asked, and must not be cut off; a Redis that
+        # hangs must not keep us from the store for two of them.
+        self._bell = queue.connect(settings.resolved_redis_url, timeout_s=self.dequeue_timeout + 1, retries=0)
         self._store = store
         self._models = [entry.name for entry in studio.entries]
         self._crew = Crew(self.name, settings, store, storage, studio, on_change=self._wake)
@@ -72,6 +73,11 @@ class Consumer(BaseWorker):
     def dequeue_timeout(self) -> int:
         """Whole seconds to wait for a ring before looking at the store unasked."""
         return max(1, round(self._settings.sweep_s))
+
+    @property
+    def connection_timeout(self) -> int:
+        """Whole seconds that RQ wants for whatever else it asks of Redis: as few as we give it, not ten more."""
+        return 1
 
     def work(self, *args: Any, **options: Any) -> bool:
         """Work until asked to stop, then finish what is running or give it back.

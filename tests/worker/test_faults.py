@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 import sys
 import threading
 import time
@@ -13,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 import structlog
 from redis import Redis
+from redis.exceptions import TimeoutError as RedisTimeout
 
 from app.jobs import queue
 from app.jobs.catalogue import CatalogueEntry
@@ -23,6 +25,7 @@ from app.jobs.store import State
 from app.jobs.tables import jobs
 from app.supervisor import programs
 from app.supervisor.launcher import Launcher
+from tests.conftest import Valkey
 from tests.faults import FaultyStorage, database_away, database_locked, engines_of, full_database, small_disk
 from tests.worker.conftest import PATIENCE_S, Running, Service, wait_until
 from tests.worker.test_consumer import execute
@@ -194,6 +197,34 @@ def test_an_idle_worker_waits_for_a_ring_without_being_cut_off(
         # The very same wait, longer than any other answer of Redis may take.
         assert waiting_for_a_ring(service.redis) == [waits]
     assert "redis.away" not in {entry["event"] for entry in logs}
+
+
+def test_a_redis_that_hangs_keeps_a_worker_neither_from_its_jobs_nor_from_its_end(
+    service: Service, start_worker: StartWorker, quick: Settings, own_valkey: Valkey
+) -> None:
+    worker = start_worker(settings=quick.model_copy(update={"redis_url": own_valkey.url}))
+    service.wait_for(service.submit(ring=False))
+    assert own_valkey._process is not None
+    own_valkey._process.send_signal(signal.SIGSTOP)
+    for _ in range(2):
+        assert service.wait_for(service.submit(ring=False)).state is State.SUCCEEDED
+    worker.ask_to_stop()
+    worker.thread.join(15)
+    assert not worker.thread.is_alive()
+
+
+def test_a_wait_for_a_ring_is_given_up_once_and_not_asked_again(
+    service: Service, start_worker: StartWorker, quick: Settings, own_valkey: Valkey
+) -> None:
+    bell = start_worker(settings=quick.model_copy(update={"redis_url": own_valkey.url})).consumer._bell
+    assert own_valkey._process is not None
+    own_valkey._process.send_signal(signal.SIGSTOP)
+    started = time.monotonic()
+    with pytest.raises(RedisTimeout):
+        queue.consume(bell, 1)
+    # A second asking would make it four seconds.
+    assert time.monotonic() - started < 3.5
+    own_valkey._process.send_signal(signal.SIGCONT)
 
 
 def waiting_for_a_ring(redis: Redis) -> list[str]:
