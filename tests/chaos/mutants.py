@@ -147,8 +147,8 @@ MUTANTS = (
     Mutant(
         "the longer patience with Redis while a ring is waited for",
         "worker/consumer.py",
-        "timeout_s=self.dequeue_timeout + 1",
-        "timeout_s=1",
+        "timeout_s=self.dequeue_timeout + 1, retries=0",
+        "timeout_s=1, retries=0",
         ["tests/worker/test_faults.py", "-k", "cut_off"],
     ),
     Mutant(
