@@ -7,7 +7,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import event, select, text, update
 
 from app.jobs import database
 from app.jobs.database import Transactions, open_engine
@@ -230,6 +230,30 @@ def test_a_sweep_waits_for_nobody(settings: Settings, store: Store, make_params:
     assert getattr(swept, "requeued", None) == (free.job_id,)
 
     assert store.sweep().requeued == ()
+
+
+def test_a_cancel_that_comes_in_the_middle_of_a_sweep_is_kept(
+    settings: Settings, store: Store, make_params: Any
+) -> None:
+    claim = submit_and_claim(store, make_params())
+    execute(settings, "UPDATE jobs SET lease_until = 0")
+    updates: list[str] = []
+
+    def cancel_before_the_second_update(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("UPDATE jobs"):
+            updates.append(statement)
+            if len(updates) == 2:
+                other = open_store(settings)
+                other.cancel(claim.job_id, "local")
+                other.close()
+
+    event.listen(store._engines[0], "before_cursor_execute", cancel_before_the_second_update)
+    store.sweep()
+
+    assert len(updates) > 2
+    assert store.get(claim.job_id, "local").cancel_requested
+    store.sweep()
+    assert store.get(claim.job_id, "local").state is State.CANCELLED
 
 
 def test_beats_and_sweeps_of_the_same_rows_never_lock_each_other_out(
