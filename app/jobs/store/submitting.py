@@ -59,7 +59,8 @@ def submit(
             not_before=database_now(),
         )
     )
-    upsert(connection, lanes, {"owner": owner, "priority": priority, "model": params.model})
+    lane = {"owner": owner, "priority": priority, "model": params.model}
+    upsert(connection, lanes, lane | {"used_at": database_now()})
     return reading.job(connection, job_id, owner)
 
 
