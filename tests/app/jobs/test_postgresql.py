@@ -13,7 +13,7 @@ from app.jobs import database
 from app.jobs.database import Transactions, open_engine
 from app.jobs.failures import StoreUnavailable
 from app.jobs.settings import Settings
-from app.jobs.store import Claim, ClaimBeat, Failed, State, Store, Succeeded, fairness, open_store
+from app.jobs.store import Claim, ClaimBeat, Failed, Idempotency, State, Store, Succeeded, fairness, open_store
 from app.jobs.tables import database_now, jobs
 from tests.servers import Postgres, Proxy
 
@@ -136,6 +136,20 @@ def test_a_submit_whose_answer_was_lost_says_so_and_the_row_is_there(
         behind.submit(make_params(), "local")
 
     assert store.queue_length() == 1
+
+
+def test_a_submit_whose_answer_was_lost_is_safe_to_repeat_with_its_key(
+    behind: Store, store: Store, proxy: Proxy, make_params: Any
+) -> None:
+    key = Idempotency("k", "a" * 64)
+    behind.ping()
+    proxy.loses_answer_to = b"COMMIT\0"
+    with pytest.raises(StoreUnavailable):
+        behind.submit(make_params(), "local", idempotency=key)
+
+    (queued,) = store.jobs("local").items
+
+    assert behind.submit(make_params(), "local", idempotency=key).id == queued.id
 
 
 def test_a_network_that_breaks_before_the_commit_changes_nothing(

@@ -188,6 +188,20 @@ def test_many_low_jobs_past_the_bound_do_not_hold_up_the_normal_ones(bench: Any)
     assert [take(bench).priority for _ in range(3)] == [Priority.LOW, Priority.NORMAL, Priority.LOW]
 
 
+def test_a_starving_job_does_not_turn_the_clock_forward(bench: Any, two_models: tuple[str, str]) -> None:
+    for _ in range(10):
+        submit_for(bench, "storybook", "ann")
+    submit_for(bench, "atlas", "ann")
+    take(bench, models=two_models)
+    age(bench, 1000)
+    take(bench)
+    assert take(bench, models=two_models).model == "atlas"
+
+    bench.submit(owner="bob")
+
+    assert "bob" in [take(bench, models=two_models).owner for _ in range(2)]
+
+
 def test_a_starving_job_waits_for_its_back_off_and_its_model(bench: Any) -> None:
     low = bench.submit(priority=Priority.LOW)
     bench.submit(owner="ann")
