@@ -91,7 +91,7 @@ def create_key(
 
     settings = load_settings()
     to_newest(settings)
-    made = open_store(settings).create_key(name, is_admin=admin, weight=weight)
+    made = open_store(settings).keys.create(name, is_admin=admin, weight=weight)
     typer.echo(made.token)
 
 
@@ -100,7 +100,7 @@ def list_keys() -> None:
     """List every key, without its secret."""
     from app.jobs.store import open_store
 
-    for key in open_store(load_settings()).all_keys():
+    for key in open_store(load_settings()).keys.all():
         rights = "admin" if key.principal.is_admin else "user"
         used = f"used {key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never used"
         end = f"revoked {key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else used
@@ -112,7 +112,7 @@ def revoke_key(id: Annotated[str, typer.Argument(help="What `keys list` shows fi
     """Let nobody in with this key any more."""
     from app.jobs.store import open_store
 
-    open_store(load_settings()).revoke_key(id)
+    open_store(load_settings()).keys.revoke(id)
     typer.echo(f"{id} is revoked.")
 
 

@@ -45,9 +45,9 @@ def principal(house: Annotated[House, Depends(house)], shown: _Shown) -> Princip
 
     Raises: Unauthorized.
     """
-    if shown is not None and (known := house.store.admit(shown.credentials)):
+    if shown is not None and (known := house.store.keys.admit(shown.credentials)):
         return known
-    if house.store.has_keys():
+    if house.store.keys.exist():
         is_wrong = shown is not None
         raise Unauthorized(
             f"{'This key is not valid' if is_wrong else 'This needs a key'}: send `Authorization: Bearer dk_...`.",

@@ -118,6 +118,8 @@ lanes = Table(
     Column("owner", Text, primary_key=True),
     Column("priority", String(16), primary_key=True),
     Column("model", Text, primary_key=True),
+    # When a job came in last.
+    Column("used_at", Double, nullable=False),
 )
 
 principals = Table(

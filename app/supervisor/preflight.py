@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from redis import RedisError
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.jobs.failures import JobsError, StoreUnavailable
@@ -34,9 +34,8 @@ def refuse_strangers(settings: Settings, *, unknown_is_none: bool = True) -> Non
     if settings.is_for_this_machine:
         return
     try:
-        with closing(open_store(settings)) as store:
-            if store.has_keys():
-                return
+        if _has_keys(settings):
+            return
     except StoreUnavailable:
         if not unknown_is_none:
             return
@@ -45,6 +44,15 @@ def refuse_strangers(settings: Settings, *, unknown_is_none: bool = True) -> Non
         "no keys yet, so everybody who can reach that address could use this service. Make one first: "
         "`darkroom keys create NAME --admin`."
     )
+
+
+def _has_keys(settings: Settings) -> bool:
+    url = make_url(settings.resolved_database_url)
+    # To look into a SQLite that is not there would be to make it.
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+        return False
+    with closing(open_store(settings)) as store:
+        return store.keys.exist()
 
 
 def check_what_is_named(settings: Settings) -> None:

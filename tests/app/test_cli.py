@@ -121,14 +121,14 @@ def test_a_key_is_made_printed_once_listed_and_revoked(tmp_path: Path, monkeypat
     token = made.output.strip()
     key_id, secret = token.split("_", 2)[1:]
     store = open_store(Settings(data_dir=tmp_path / "new"))
-    assert store.admit(token) is not None
+    assert store.keys.admit(token) is not None
 
     listed = runner.invoke(cli, ["keys", "list"]).output
     assert listed.split()[:3] == [key_id, "ann", "admin"]
     assert secret not in listed
 
     assert runner.invoke(cli, ["keys", "revoke", key_id]).exit_code == 0
-    assert store.admit(token) is None
+    assert store.keys.admit(token) is None
     assert "revoked" in runner.invoke(cli, ["keys", "list"]).output
 
 

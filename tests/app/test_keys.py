@@ -27,19 +27,19 @@ def bearer(token: str) -> dict[str, str]:
 @pytest.fixture
 def ann(store: Store) -> dict[str, str]:
     """The headers of somebody with a key."""
-    return bearer(store.create_key("ann").token)
+    return bearer(store.keys.create("ann").token)
 
 
 @pytest.fixture
 def bob(store: Store) -> dict[str, str]:
     """The headers of somebody else with a key."""
-    return bearer(store.create_key("bob").token)
+    return bearer(store.keys.create("bob").token)
 
 
 @pytest.fixture
 def admin(store: Store) -> dict[str, str]:
     """The headers of an admin."""
-    return bearer(store.create_key("root", is_admin=True).token)
+    return bearer(store.keys.create("root", is_admin=True).token)
 
 
 def guarded(app: FastAPI) -> Iterator[tuple[str, str]]:
@@ -93,9 +93,9 @@ def test_with_the_key_everything_goes_on_as_before(client: TestClient, ann: dict
 
 
 def test_a_revoked_key_is_a_wrong_key(client: TestClient, store: Store) -> None:
-    made = store.create_key("ann")
+    made = store.keys.create("ann")
     assert client.get(JOBS, headers=bearer(made.token)).status_code == 200
-    store.revoke_key(made.id)
+    store.keys.revoke(made.id)
 
     refused = client.get(JOBS, headers=bearer(made.token))
 
@@ -165,7 +165,7 @@ def test_beyond_loopback_nobody_comes_in_while_there_are_no_keys(wide: Settings,
         refused = client.get(JOBS)
         assert refused.status_code == 401
         assert "darkroom keys create" in refused.json()["detail"]
-        token = store.create_key("ann").token
+        token = store.keys.create("ann").token
         assert client.get(JOBS, headers=bearer(token)).status_code == 200
 
 
@@ -173,13 +173,13 @@ def test_what_is_open_to_strangers_on_purpose_is_open_until_there_is_a_key(wide:
     with TestClient(create_app(wide, open_to_strangers=True), base_url="http://127.0.0.1:7860") as client:
         assert client.get(JOBS).status_code == 200
         assert client.get(JOBS, headers={"host": "evil.example"}).status_code == 400
-        store.create_key("ann")
+        store.keys.create("ann")
         assert client.get(JOBS).status_code == 401
 
 
 def test_names_that_are_allowed_are_answered_and_no_others(settings: Settings, store: Store) -> None:
     named = settings.model_copy(update={"host": "0.0.0.0", "allowed_hosts": "pictures.example, other.example"})
-    token = store.create_key("ann").token
+    token = store.keys.create("ann").token
     with TestClient(create_app(named), base_url="http://pictures.example") as client:
         assert client.get(JOBS, headers=bearer(token)).status_code == 200
         assert client.get(JOBS, headers={**bearer(token), "host": "localhost"}).status_code == 200

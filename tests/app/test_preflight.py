@@ -20,6 +20,13 @@ def taken() -> Iterator[int]:
         yield other.getsockname()[1]
 
 
+@pytest.fixture
+def away_database_url() -> str:
+    """The URL of a database that is not there."""
+    with socket.create_server(("127.0.0.1", 0)) as finder:
+        return f"postgresql://127.0.0.1:{finder.getsockname()[1]}/darkroom"
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "localhost"])
 def test_a_loopback_host_is_accepted(host: str) -> None:
     refuse_strangers(Settings(host=host))
@@ -34,15 +41,21 @@ def test_a_host_beyond_loopback_is_refused_in_a_sentence_that_says_how_to_make_a
 
 
 def test_a_host_beyond_loopback_is_accepted_once_there_is_a_key(settings: Settings, store: Store) -> None:
-    store.create_key("ann")
+    store.keys.create("ann")
     refuse_strangers(settings.model_copy(update={"host": "0.0.0.0"}))
 
 
-def test_a_database_that_cannot_be_asked_has_no_keys_unless_everybody_is_kept_out(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path / "new", host="0.0.0.0")
+def test_a_database_that_cannot_be_asked_has_no_keys_unless_everybody_is_kept_out(away_database_url: str) -> None:
+    settings = Settings(host="0.0.0.0", database_url=away_database_url)
     with pytest.raises(Refused):
         refuse_strangers(settings)
     refuse_strangers(settings, unknown_is_none=False)
+
+
+def test_a_database_that_does_not_exist_is_not_made_by_looking(tmp_path: Path) -> None:
+    with pytest.raises(Refused):
+        refuse_strangers(Settings(data_dir=tmp_path / "new", host="0.0.0.0"), unknown_is_none=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_port_that_is_asked_for_is_used() -> None:

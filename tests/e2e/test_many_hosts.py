@@ -134,7 +134,7 @@ def test_what_one_host_accepts_any_host_develops_and_every_host_shows(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "entry.json").write_text(entry.model_dump_json())
-    token = store.create_key("ann").token
+    token = store.keys.create("ann").token
     workers = []
     for number in range(2):
         host = tmp_path / f"worker-{number}"

@@ -9,11 +9,11 @@ lies in one module a role:
     inputs       pictures that jobs are made from: blobs, pins, uploads
     reading      jobs, images, positions; changes nothing
     registering  models and workers: the catalogue
-    admitting    principals and their keys
+    admitting    principals and their keys;  keyring  the store's part that keeps them
     records      the frozen facts that go in and out
 """
 
-from app.jobs.store.admitting import LOCAL
+from app.jobs.store.admitting import LOCAL, Key, NewKey, Principal
 from app.jobs.store.records import (
     Beat,
     Blob,
@@ -25,11 +25,8 @@ from app.jobs.store.records import (
     Image,
     Job,
     JobFailure,
-    Key,
-    NewKey,
     Outcome,
     Page,
-    Principal,
     Priority,
     Progress,
     PublishedImage,

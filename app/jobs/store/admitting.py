@@ -6,14 +6,47 @@ A key is `dk_<id>_<secret>`.  The secret is random and long, so a plain SHA-256 
 import hashlib
 import re
 import secrets
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hmac import compare_digest
 
 from sqlalchemy import Connection, and_, insert, or_, select, update
 
 from app.jobs.failures import BadPrincipal, NotFound
-from app.jobs.store.records import Key, NewKey, Principal
 from app.jobs.tables import database_now, keys, principals
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Somebody who asks.  Jobs and images belong to the name, not to a key; an admin sees everybody's."""
+
+    name: str
+    is_admin: bool
+
+    @property
+    def sees(self) -> str | None:
+        """Whose jobs and images it may see: its own, or everybody's (None)."""
+        return None if self.is_admin else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key that was just made.  `token` is the only time its secret is told."""
+
+    id: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What is known of a key."""
+
+    id: str
+    principal: Principal
+    created_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
 
 # Everybody is this principal while there are no keys.
 LOCAL = Principal("local", is_admin=False)

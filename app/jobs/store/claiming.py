@@ -53,7 +53,7 @@ def _take_next(
     alone: bool,
 ) -> Row[Any] | None:
     revision = select(models.c.revision).where(models.c.name == jobs.c.model).scalar_subquery()
-    for found in fairness.next_in_line(connection, served, loaded, alone, settings.starvation_s):
+    for found, changed in fairness.next_in_line(connection, served, loaded, alone, settings.starvation_s):
         take = (
             update(jobs)
             .where(jobs.c.number == found.scalar_subquery())
@@ -64,6 +64,7 @@ def _take_next(
                 lease_until=database_now() + settings.lease_s,
                 started_at=database_now(),
                 model_revision=revision,
+                **changed,
             )
             .returning(jobs.c.id, jobs.c.attempt, jobs.c.owner, jobs.c.params, jobs.c.solo)
         )

@@ -9,6 +9,7 @@ which nothing was taken for longer than the bound has its first job taken before
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, not_, select, text, union_all
 
@@ -37,13 +38,6 @@ def one_submit_at_a_time(connection: Connection, owner: str) -> None:
 
 def start_tag(connection: Connection, owner: str, priority: Priority) -> float:
     """Where the virtual time of the owner's next job begins."""
-    recent = (
-        select(jobs.c.start_tag)
-        .where(jobs.c.priority == priority, jobs.c.started_at.is_not(None))
-        .order_by(jobs.c.started_at.desc())
-        .limit(_RECENT)
-        .subquery()
-    )
     # What was cancelled took nothing from anybody.
     last = (
         select(jobs.c.tag)
@@ -51,8 +45,18 @@ def start_tag(connection: Connection, owner: str, priority: Priority) -> float:
         .order_by(jobs.c.number.desc())
         .limit(1)
     )
-    now = connection.execute(select(func.max(recent.c.start_tag))).scalar() or 0.0
-    return max(float(now), connection.execute(last).scalar() or 0.0)
+    return max(_virtual_now(connection, priority), connection.execute(last).scalar() or 0.0)
+
+
+def _virtual_now(connection: Connection, priority: Priority) -> float:
+    recent = (
+        select(jobs.c.start_tag)
+        .where(jobs.c.priority == priority, jobs.c.started_at.is_not(None))
+        .order_by(jobs.c.started_at.desc())
+        .limit(_RECENT)
+        .subquery()
+    )
+    return float(connection.execute(select(func.max(recent.c.start_tag))).scalar() or 0.0)
 
 
 def weight(connection: Connection, owner: str) -> float:
@@ -63,8 +67,8 @@ def weight(connection: Connection, owner: str) -> float:
 
 def next_in_line(
     connection: Connection, served: Sequence[str], loaded: str | None, alone: bool, starvation_s: float
-) -> Iterator[Select[tuple[int]]]:
-    """Queries for the number of the row to take, the first that finds one being right.
+) -> Iterator[tuple[Select[tuple[int]], dict[str, Any]]]:
+    """Queries for the number of the row to take, the first that finds one being right, and what the row becomes.
 
     Each locks the row it finds, and passes by those that others are taking.  Who is not `alone`, but has other
     jobs in hand, is offered none that must run alone.
@@ -72,14 +76,18 @@ def next_in_line(
     if not served:
         return
     is_due = _is_due(alone)
-    if starving := _starving(connection, served, is_due, starvation_s):
-        yield _pick(starving, loaded=None)
+    for priority in Priority:
+        if starving := _starving(connection, served, is_due, priority, starvation_s):
+            # Taken before its time, it must not turn the clock forward to where its time would have been.
+            now = _virtual_now(connection, priority)
+            start = case((jobs.c.start_tag > now, now), else_=jobs.c.start_tag)
+            yield _pick(starving, loaded=None), {"start_tag": start}
     # In SQLite nobody else takes anything meanwhile.
     widths = (FEW, MANY) if connection.dialect.name == "postgresql" else (FEW,)
     for priority in Priority:
         for width in widths:
             if first := _first(connection, served, is_due, priority, width):
-                yield _pick(first, loaded)
+                yield _pick(first, loaded), {}
 
 
 def is_before(priority: Priority, tag: float, number: int) -> ColumnElement[bool]:
@@ -133,7 +141,11 @@ def _first(
 
 
 def _starving(
-    connection: Connection, served: Sequence[str], is_due: ColumnElement[bool], starvation_s: float
+    connection: Connection,
+    served: Sequence[str],
+    is_due: ColumnElement[bool],
+    priority: Priority,
+    starvation_s: float,
 ) -> Sequence[int]:
     """The first rows of those lanes from which nothing was taken for too long, if they have waited as long."""
     then = database_now() - starvation_s
@@ -147,7 +159,7 @@ def _starving(
         .scalar_subquery()
     )
     was_served = exists().where(in_lane, jobs.c.started_at > then)
-    heads = select(first).where(lanes.c.model.in_(served), not_(was_served))
+    heads = select(first).where(lanes.c.priority == priority, lanes.c.model.in_(served), not_(was_served))
     numbers = [number for number in connection.execute(heads).scalars() if number is not None]
     if not numbers:
         return []

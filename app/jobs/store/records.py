@@ -242,35 +242,3 @@ class Worker:
     models: tuple[str, ...]
     facts: Mapping[str, Any]
     seen_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Somebody who asks.  Jobs and images belong to the name, not to a key; an admin sees everybody's."""
-
-    name: str
-    is_admin: bool
-
-    @property
-    def sees(self) -> str | None:
-        """Whose jobs and images it may see: its own, or everybody's (None)."""
-        return None if self.is_admin else self.name
-
-
-@dataclass(frozen=True, slots=True)
-class NewKey:
-    """A key that was just made.  `token` is the only time its secret is told."""
-
-    id: str
-    token: str
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """What is known of a key."""
-
-    id: str
-    principal: Principal
-    created_at: datetime
-    last_used_at: datetime | None
-    revoked_at: datetime | None

@@ -71,5 +71,8 @@ def upsert(
     insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     statement = insert(table).values(values | (only_if_new or {}))
     changed = {name: value for name, value in values.items() if name not in keys}
-    # Where all there is is the key, it is written again: whoever would remove the row must wait.
-    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=changed or {keys[0]: values[keys[0]]}))
+    if changed:
+        statement = statement.on_conflict_do_update(index_elements=keys, set_=changed)
+    else:
+        statement = statement.on_conflict_do_nothing(index_elements=keys)
+    connection.execute(statement)

@@ -1,7 +1,6 @@
 """The store: the one place that changes a row.  Safe to share between threads."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Engine, text
@@ -12,7 +11,8 @@ from app.jobs.failures import Reason, StoreUnavailable
 from app.jobs.migrations import migrate
 from app.jobs.settings import Settings
 from app.jobs.spec import Params
-from app.jobs.store import admitting, claiming, finishing, inputs, reading, registering, submitting, sweeping
+from app.jobs.store import claiming, finishing, inputs, reading, registering, submitting, sweeping
+from app.jobs.store.keyring import Keyring
 from app.jobs.store.records import (
     Beat,
     Blob,
@@ -21,11 +21,8 @@ from app.jobs.store.records import (
     Idempotency,
     Image,
     Job,
-    Key,
-    NewKey,
     Outcome,
     Page,
-    Principal,
     State,
     Swept,
     Upload,
@@ -44,13 +41,14 @@ def open_store(settings: Settings) -> "Store":
 
 
 class Store:
-    """Jobs, images, models and workers.  Every method raises StoreUnavailable while the database is away."""
+    """Jobs, images, models, workers and keys.  Every method raises StoreUnavailable while the database is away."""
 
     def __init__(self, engine: Engine, settings: Settings, beats: Engine | None = None) -> None:
         """Keep everything in `engine`'s database; `beats` is used for beats alone, if given."""
         self._settings = settings
         self._engines = [engine] if beats is None else [engine, beats]
         self._transactions = Transactions(engine)
+        self.keys = Keyring(self._transactions)
         self._beats = Transactions(engine if beats is None else beats)
 
     def close(self) -> None:
@@ -267,38 +265,3 @@ class Store:
     def model(self, name: str) -> CatalogueEntry:
         """One model of the catalogue.  Raises: UnknownModel; CatalogueEmpty if there is none at all."""
         return registering.find_model(self.catalogue(), name)
-
-    # Principals and their keys
-
-    def create_key(self, name: str, *, is_admin: bool = False, weight: float | None = None) -> NewKey:
-        """A new key for the principal of that name, who is made if there is none.  Raises: BadPrincipal."""
-        with self._transactions.writing() as connection:
-            return admitting.create_key(connection, name, is_admin, weight)
-
-    def all_keys(self) -> list[Key]:
-        """Every key, also those that were revoked, oldest first."""
-        with self._transactions.reading() as connection:
-            return admitting.all_keys(connection)
-
-    def revoke_key(self, key_id: str) -> None:
-        """Let nobody in with this key from now on; again changes nothing.  Raises: NotFound."""
-        with self._transactions.writing() as connection:
-            admitting.revoke_key(connection, key_id)
-
-    def has_keys(self) -> bool:
-        """Whether there ever was a key."""
-        with self._transactions.reading() as connection:
-            return admitting.has_keys(connection)
-
-    def admit(self, token: str) -> Principal | None:
-        """Whose key `token` is; None if it is no valid one.  That it is used is written now and then."""
-        with self._transactions.reading() as connection:
-            admitted = admitting.admit(connection, token)
-            is_due = admitted is not None and admitting.is_use_due(connection, admitted[1])
-        if admitted is None:
-            return None
-        if is_due:
-            # Nobody is kept out because this cannot be written just now.
-            with suppress(StoreUnavailable), self._transactions.writing() as connection:
-                admitting.write_use(connection, admitted[1])
-        return admitted[0]

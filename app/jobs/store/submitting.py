@@ -60,7 +60,8 @@ def submit(
         )
     )
     inputs.pin(connection, job_id, params.inputs)
-    upsert(connection, lanes, {"owner": owner, "priority": priority, "model": params.model})
+    lane = {"owner": owner, "priority": priority, "model": params.model}
+    upsert(connection, lanes, lane | {"used_at": database_now()})
     return reading.job(connection, job_id, owner)
 
 

@@ -13,6 +13,7 @@ from app.jobs.store.rows import change, ended, lease_has_run_out, queued_again, 
 from app.jobs.tables import database_now, files, jobs, lanes, models, workers
 
 _FORGET_WORKER_S = 3600.0
+_CLOSE_LANE_S = 60.0
 
 # SQLite takes 32,766 variables in a statement, PostgreSQL 65,535.
 _KEYS_AT_ONCE = 1000
@@ -56,10 +57,14 @@ def _forget_keys(connection: Connection, after_s: float) -> None:
 
 
 def _close_lanes(connection: Connection) -> None:
-    """Remove the lanes in which nobody waits; the next submit opens them again."""
+    """Remove the lanes in which nobody waits; the next submit opens them again.
+
+    Not at once: a submit that is under way has its lane already, and its job is not to be seen yet.
+    """
     in_lane = and_(jobs.c.owner == lanes.c.owner, jobs.c.priority == lanes.c.priority, jobs.c.model == lanes.c.model)
     is_used = exists().where(in_lane, jobs.c.state.in_([State.QUEUED, State.RUNNING]))
-    connection.execute(delete(lanes).where(unlocked(lanes, not_(is_used))))
+    is_old = lanes.c.used_at < database_now() - _CLOSE_LANE_S
+    connection.execute(delete(lanes).where(unlocked(lanes, and_(is_old, not_(is_used)))))
 
 
 def _failed(code: ErrorCode) -> dict[str, Any]:

@@ -7,13 +7,13 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import event, select, text, update
 
 from app.jobs import database
 from app.jobs.database import Transactions, open_engine
 from app.jobs.failures import StoreUnavailable
 from app.jobs.settings import Settings
-from app.jobs.store import Claim, ClaimBeat, Failed, State, Store, Succeeded, fairness, open_store
+from app.jobs.store import Claim, ClaimBeat, Failed, Idempotency, State, Store, Succeeded, fairness, open_store
 from app.jobs.tables import database_now, jobs
 from tests.servers import Postgres, Proxy
 
@@ -138,6 +138,20 @@ def test_a_submit_whose_answer_was_lost_says_so_and_the_row_is_there(
     assert store.queue_length() == 1
 
 
+def test_a_submit_whose_answer_was_lost_is_safe_to_repeat_with_its_key(
+    behind: Store, store: Store, proxy: Proxy, make_params: Any
+) -> None:
+    key = Idempotency("k", "a" * 64)
+    behind.ping()
+    proxy.loses_answer_to = b"COMMIT\0"
+    with pytest.raises(StoreUnavailable):
+        behind.submit(make_params(), "local", idempotency=key)
+
+    (queued,) = store.jobs("local").items
+
+    assert behind.submit(make_params(), "local", idempotency=key).id == queued.id
+
+
 def test_a_network_that_breaks_before_the_commit_changes_nothing(
     behind: Store, store: Store, proxy: Proxy, make_params: Any
 ) -> None:
@@ -230,6 +244,30 @@ def test_a_sweep_waits_for_nobody(settings: Settings, store: Store, make_params:
     assert getattr(swept, "requeued", None) == (free.job_id,)
 
     assert store.sweep().requeued == ()
+
+
+def test_a_cancel_that_comes_in_the_middle_of_a_sweep_is_kept(
+    settings: Settings, store: Store, make_params: Any
+) -> None:
+    claim = submit_and_claim(store, make_params())
+    execute(settings, "UPDATE jobs SET lease_until = 0")
+    updates: list[str] = []
+
+    def cancel_before_the_second_update(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("UPDATE jobs"):
+            updates.append(statement)
+            if len(updates) == 2:
+                other = open_store(settings)
+                other.cancel(claim.job_id, "local")
+                other.close()
+
+    event.listen(store._engines[0], "before_cursor_execute", cancel_before_the_second_update)
+    store.sweep()
+
+    assert len(updates) > 2
+    assert store.get(claim.job_id, "local").cancel_requested
+    store.sweep()
+    assert store.get(claim.job_id, "local").state is State.CANCELLED
 
 
 def test_beats_and_sweeps_of_the_same_rows_never_lock_each_other_out(

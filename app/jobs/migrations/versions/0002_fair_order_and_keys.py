@@ -37,11 +37,12 @@ def upgrade() -> None:
         sa.Column("owner", sa.Text(), nullable=False),
         sa.Column("priority", sa.String(length=16), nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("used_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("owner", "priority", "model", name=op.f("pk_lanes")),
     )
     op.execute(
-        "INSERT INTO lanes (owner, priority, model) "
-        "SELECT DISTINCT owner, priority, model FROM jobs WHERE state IN ('queued', 'running')"
+        "INSERT INTO lanes (owner, priority, model, used_at) SELECT owner, priority, model, max(created_at) "
+        "FROM jobs WHERE state IN ('queued', 'running') GROUP BY owner, priority, model"
     )
     op.create_table(
         "principals",

@@ -18,23 +18,23 @@ def last_used_at(bench: Any) -> float | None:
 
 
 def test_whoever_shows_a_key_is_its_principal(bench: Any) -> None:
-    ann, bob = bench.store.create_key("ann"), bench.store.create_key("bob", is_admin=True)
+    ann, bob = bench.store.keys.create("ann"), bench.store.keys.create("bob", is_admin=True)
 
-    assert bench.store.admit(ann.token) == Principal("ann", is_admin=False)
-    assert bench.store.admit(bob.token) == Principal("bob", is_admin=True)
+    assert bench.store.keys.admit(ann.token) == Principal("ann", is_admin=False)
+    assert bench.store.keys.admit(bob.token) == Principal("bob", is_admin=True)
     assert (Principal("ann", is_admin=False).sees, Principal("bob", is_admin=True).sees) == ("ann", None)
 
 
 def test_keys_rotate_and_the_principal_stays(bench: Any) -> None:
-    old, new = bench.store.create_key("ann"), bench.store.create_key("ann")
-    bench.store.revoke_key(old.id)
+    old, new = bench.store.keys.create("ann"), bench.store.keys.create("ann")
+    bench.store.keys.revoke(old.id)
 
-    assert bench.store.admit(old.token) is None
-    assert bench.store.admit(new.token) == Principal("ann", is_admin=False)
+    assert bench.store.keys.admit(old.token) is None
+    assert bench.store.keys.admit(new.token) == Principal("ann", is_admin=False)
 
 
 def test_a_secret_is_never_kept(bench: Any) -> None:
-    made = bench.store.create_key("ann")
+    made = bench.store.keys.create("ann")
     prefix, key_id, secret = made.token.split("_", 2)
     assert (prefix, key_id, len(secret)) == ("dk", made.id, 43)
     with bench.engine.connect() as connection:
@@ -42,11 +42,11 @@ def test_a_secret_is_never_kept(bench: Any) -> None:
 
     assert row["secret_sha256"] == hashlib.sha256(secret.encode()).hexdigest()
     assert secret not in repr(dict(row))
-    assert secret not in repr(bench.store.all_keys())
+    assert secret not in repr(bench.store.keys.all())
 
 
 def test_nothing_but_the_key_lets_anybody_in(bench: Any) -> None:
-    made, other = bench.store.create_key("ann"), bench.store.create_key("bob")
+    made, other = bench.store.keys.create("ann"), bench.store.keys.create("bob")
     last = "A" if made.token[-1] != "A" else "B"
     of_another = f"dk_{made.id}_{other.token.split('_', 2)[2]}"
     wrong = [
@@ -54,77 +54,77 @@ def test_nothing_but_the_key_lets_anybody_in(bench: Any) -> None:
         f" {made.token}", of_another, f"dk_{'0' * 12}_{made.token.split('_', 2)[2]}", "dk_\0_x", "ä" * 60,
     ]  # fmt: skip
 
-    assert [token for token in wrong if bench.store.admit(token) is not None] == []
+    assert [token for token in wrong if bench.store.keys.admit(token) is not None] == []
 
 
 def test_a_service_that_ever_had_a_key_has_keys(bench: Any) -> None:
-    assert not bench.store.has_keys()
-    made = bench.store.create_key("ann")
-    assert bench.store.has_keys()
+    assert not bench.store.keys.exist()
+    made = bench.store.keys.create("ann")
+    assert bench.store.keys.exist()
 
-    bench.store.revoke_key(made.id)
+    bench.store.keys.revoke(made.id)
 
-    assert bench.store.has_keys()
+    assert bench.store.keys.exist()
 
 
 def test_revoking_again_changes_nothing_and_an_unknown_key_is_named(bench: Any) -> None:
-    made = bench.store.create_key("ann")
-    bench.store.revoke_key(made.id)
-    (before,) = bench.store.all_keys()
-    bench.store.revoke_key(made.id)
+    made = bench.store.keys.create("ann")
+    bench.store.keys.revoke(made.id)
+    (before,) = bench.store.keys.all()
+    bench.store.keys.revoke(made.id)
 
-    assert bench.store.all_keys() == [before]
+    assert bench.store.keys.all() == [before]
     with pytest.raises(NotFound, match="no key 'nobody'"):
-        bench.store.revoke_key("nobody")
+        bench.store.keys.revoke("nobody")
 
 
 def test_the_last_use_is_written_once_a_minute(bench: Any) -> None:
-    made = bench.store.create_key("ann")
+    made = bench.store.keys.create("ann")
     assert last_used_at(bench) is None
-    bench.store.admit(made.token)
+    bench.store.keys.admit(made.token)
     first = last_used_at(bench)
     assert first is not None
-    bench.store.admit(made.token)
+    bench.store.keys.admit(made.token)
     assert last_used_at(bench) == first
 
     with bench.engine.begin() as connection:
         connection.execute(text("UPDATE keys SET last_used_at = last_used_at - 61"))
-    bench.store.admit(made.token)
+    bench.store.keys.admit(made.token)
 
     assert abs((last_used_at(bench) or 0) - first) < 10
 
 
 def test_who_has_a_key_is_let_in_though_nothing_can_be_written(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = bench.store.create_key("ann")
+    made = bench.store.keys.create("ann")
 
     def full() -> None:
         raise StoreUnavailable("disk full")
 
     monkeypatch.setattr(bench.store._transactions, "writing", full)
 
-    assert bench.store.admit(made.token) == Principal("ann", is_admin=False)
+    assert bench.store.keys.admit(made.token) == Principal("ann", is_admin=False)
 
 
 @pytest.mark.parametrize("name", ["", " ann", "a" * 65, "ann\n", "ann bob", "-ann", "ann/bob", "\0"])
 def test_an_impossible_name_is_refused(bench: Any, name: str) -> None:
     with pytest.raises(BadPrincipal, match="1 to 64 letters"):
-        bench.store.create_key(name)
-    assert not bench.store.has_keys()
+        bench.store.keys.create(name)
+    assert not bench.store.keys.exist()
 
 
 @pytest.mark.parametrize("weight", [0, -1, 1001, float("nan"), float("inf")])
 def test_an_impossible_weight_is_refused(bench: Any, weight: float) -> None:
     with pytest.raises(BadPrincipal, match="weight"):
-        bench.store.create_key("ann", weight=weight)
+        bench.store.keys.create("ann", weight=weight)
 
 
 def test_another_key_makes_nobody_an_admin_or_less_than_one(bench: Any) -> None:
-    bench.store.create_key("ann")
-    bench.store.create_key("bob", is_admin=True)
+    bench.store.keys.create("ann")
+    bench.store.keys.create("bob", is_admin=True)
 
     for name, is_admin in (("ann", True), ("bob", False)):
         with pytest.raises(BadPrincipal, match="admin"):
-            bench.store.create_key(name, is_admin=is_admin)
+            bench.store.keys.create(name, is_admin=is_admin)
 
 
 def test_an_admin_sees_what_anybody_made_and_nobody_else_does(bench: Any) -> None:
@@ -144,8 +144,8 @@ def test_an_admin_sees_what_anybody_made_and_nobody_else_does(bench: Any) -> Non
 
 
 def test_a_weight_is_kept_until_another_is_given(bench: Any, settings: Any) -> None:
-    bench.store.create_key("ann", weight=2)
-    bench.store.create_key("ann")
+    bench.store.keys.create("ann", weight=2)
+    bench.store.keys.create("ann")
     job = Store(bench.engine, settings).submit(bench.make_params(), "ann")
     with bench.engine.connect() as connection:
         tag = connection.execute(text("SELECT tag FROM jobs")).scalar_one()

@@ -5,11 +5,11 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 
 from app.jobs.failures import Reason
-from app.jobs.store import Failed, Priority, State, Store
-from app.jobs.tables import database_now, jobs, principals
+from app.jobs.store import Failed, Priority, Store
+from app.jobs.tables import database_now, jobs, lanes, principals
 
 
 def take(bench: Any, loaded: str | None = None, models: tuple[str, ...] = ("storybook",)) -> Any:
@@ -188,6 +188,20 @@ def test_many_low_jobs_past_the_bound_do_not_hold_up_the_normal_ones(bench: Any)
     assert [take(bench).priority for _ in range(3)] == [Priority.LOW, Priority.NORMAL, Priority.LOW]
 
 
+def test_a_starving_job_does_not_turn_the_clock_forward(bench: Any, two_models: tuple[str, str]) -> None:
+    for _ in range(10):
+        submit_for(bench, "storybook", "ann")
+    submit_for(bench, "atlas", "ann")
+    take(bench, models=two_models)
+    age(bench, 1000)
+    take(bench)
+    assert take(bench, models=two_models).model == "atlas"
+
+    bench.submit(owner="bob")
+
+    assert "bob" in [take(bench, models=two_models).owner for _ in range(2)]
+
+
 def test_a_starving_job_waits_for_its_back_off_and_its_model(bench: Any) -> None:
     low = bench.submit(priority=Priority.LOW)
     bench.submit(owner="ann")
@@ -252,16 +266,26 @@ def test_the_position_is_the_order_in_which_jobs_are_taken(bench: Any) -> None:
     assert [told[take(bench).id] for _ in submitted] == list(range(24))
 
 
-def test_lanes_in_which_nobody_waits_are_closed_and_opened_again(bench: Any) -> None:
-    low = bench.submit(priority=Priority.LOW)
-    take(bench)
-    bench.store.sweep()
-    assert bench.store.get(low.id, "local").state is State.FAILED
+def lanes_of(bench: Any) -> list[tuple[str, str]]:
+    with bench.engine.connect() as connection:
+        return [(lane.owner, lane.priority) for lane in connection.execute(select(lanes).order_by(lanes.c.owner))]
 
-    low = bench.submit(priority=Priority.LOW)
-    bench.store.sweep()
-    bench.submit(owner="ann")
-    age(bench, 1000)
 
-    assert bench.submit(owner="eve").state is State.QUEUED
-    assert low.id in [take(bench).id for _ in range(2)]
+def empty_lanes_for(bench: Any, s: float) -> None:
+    with bench.engine.begin() as connection:
+        connection.execute(update(lanes).values(used_at=lanes.c.used_at - s))
+
+
+def test_lanes_in_which_nobody_waits_are_closed_after_a_while(bench: Any) -> None:
+    bench.submit(owner="ann", priority=Priority.LOW)
+    bench.submit(owner="bob")
+    assert take(bench).owner == "bob"
+    bench.store.sweep()
+    assert lanes_of(bench) == [("ann", "low"), ("bob", "normal")]
+
+    empty_lanes_for(bench, 61)
+    bench.store.sweep()
+
+    assert lanes_of(bench) == [("ann", "low")]
+    bench.submit(owner="bob")
+    assert lanes_of(bench) == [("ann", "low"), ("bob", "normal")]
