@@ -28,7 +28,7 @@ COPY requirements/runtime.lock requirements/uv.lock requirements/torch.in requir
 RUN python -m venv /opt/uv \
     && /opt/uv/bin/pip install --no-cache-dir --require-hashes --requirement requirements/uv.lock \
     && python -m venv /opt/darkroom \
-    && pip install --no-cache-dir --require-hashes --requirement requirements/runtime.lock \
+    && pip install --no-cache-dir --no-deps --require-hashes --requirement requirements/runtime.lock \
     && /opt/uv/bin/uv pip install --no-cache --python /opt/darkroom/bin/python \
         --torch-backend="$TORCH_BACKEND" --requirement requirements/torch.in
 

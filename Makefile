@@ -54,7 +54,7 @@ $(STAMPS)/venv:
 
 $(STAMPS)/runtime: requirements/runtime.lock $(STAMPS)/venv
 	@echo "Installing the runtime (a minute or two, once)"
-	@$(PIP) install --quiet --require-hashes -r $<
+	@$(PIP) install --quiet --no-deps --require-hashes -r $<
 	@touch $@
 
 $(STAMPS)/torch: requirements/torch.in $(STAMPS)/runtime
@@ -75,17 +75,17 @@ $(STAMPS)/project: pyproject.toml requirements/api.in requirements/worker.in $(S
 
 $(STAMPS)/dev: requirements/dev.lock $(STAMPS)/project
 	@echo "Installing what the tests need"
-	@$(PIP) install --quiet --require-hashes -r $<
+	@$(PIP) install --quiet --no-deps --require-hashes -r $<
 	@touch $@
 
 # One lock serves every platform and every Python from 3.11 on. No index is written into it: it holds wherever the hashes do.
-COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-package torch --override requirements/without-torch.txt
 
 lock: $(STAMPS)/venv
 	$(PIP) install --quiet --require-hashes -r requirements/uv.lock
 	$(COMPILE) $(UPGRADE) requirements/api.in -o requirements/api.lock
 	$(COMPILE) $(UPGRADE) requirements/api.in requirements/worker.in -c requirements/api.lock -o requirements/runtime.lock
-	$(COMPILE) $(UPGRADE) requirements/dev.in -c requirements/runtime.lock --override requirements/without-torch.txt -o requirements/dev.lock
+	$(COMPILE) $(UPGRADE) requirements/dev.in -c requirements/runtime.lock -o requirements/dev.lock
 	$(COMPILE) $(UPGRADE) requirements/uv.in -o requirements/uv.lock
 
 clean:

@@ -14,7 +14,7 @@ import pytest
 import torch
 import uvicorn
 from PIL import Image
-from pydantic_core import PydanticUndefined
+from pydantic.fields import PydanticUndefined
 
 from app.jobs.failures import ErrorCode
 from app.jobs.settings import Settings

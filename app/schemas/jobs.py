@@ -1,45 +1,38 @@
-"""What the API answers, as its clients see it.  What it may be asked lies in `app.jobs.spec`."""
+"""Jobs, their pictures, and the uploads that they are made from."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 
-from app.jobs.catalogue import CatalogueEntry
 from app.jobs.spec import ImageToImageParams, InpaintParams, Params, SuperResolutionParams, TextToImageParams
-from app.jobs.store import Image, Job, State, Upload, Worker
-
-API = "/api/v1"
-
-
-class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True)
+from app.jobs.store import Image, Job, State, Upload
+from app.schemas.answer import API, Answer
 
 
-class ProgressOut(_Answer):
+class ProgressOut(Answer):
     """Denoising steps done and in all, summed over images and stages."""
 
     step: int
     steps: int
 
 
-class ErrorOut(_Answer):
+class ErrorOut(Answer):
     """Why a job failed: a stable code, and a sentence for a person."""
 
     code: str
     message: str
 
 
-class EstimateOut(_Answer):
+class EstimateOut(Answer):
     """When a job will probably start and finish, in seconds from now."""
 
     start_s: float
     finish_s: float
 
 
-class TimingsOut(_Answer):
+class TimingsOut(Answer):
     """Seconds a job spent where; null as long as it is not known."""
 
     queued_s: float | None = None
@@ -49,7 +42,7 @@ class TimingsOut(_Answer):
     encode_s: float | None = None
 
 
-class LinksOut(_Answer):
+class LinksOut(Answer):
     """Where to go from a job."""
 
     self: str
@@ -92,7 +85,7 @@ def complete(params: Params, model_revision: str | None) -> ParamsOut:
     return _PARAMS_OUT.validate_python({**params.model_dump(), "model_revision": model_revision})
 
 
-class ImageOut(_Answer):
+class ImageOut(Answer):
     """One picture of a job."""
 
     id: str
@@ -145,7 +138,7 @@ class ImageDetailOut(ImageOut):
         )
 
 
-class JobOut(_Answer):
+class JobOut(Answer):
     """One job."""
 
     id: str
@@ -189,7 +182,7 @@ class JobOut(_Answer):
         )
 
 
-class UploadOut(_Answer):
+class UploadOut(Answer):
     """A picture that jobs may name as `upload:<id>` until it expires."""
 
     id: str
@@ -213,85 +206,18 @@ class UploadOut(_Answer):
         )
 
 
-class JobsOut(_Answer):
+class JobsOut(Answer):
     """Some jobs, newest first."""
 
     items: list[JobOut]
     next_cursor: str | None = Field(description="null on the last page; Link rel=next says the same")
 
 
-class ImagesOut(_Answer):
+class ImagesOut(Answer):
     """Some pictures, newest first."""
 
     items: list[ImageDetailOut]
     next_cursor: str | None = Field(description="null on the last page; Link rel=next says the same")
-
-
-class ModelOut(CatalogueEntry):
-    """A model that may be named, and how many workers serve it now."""
-
-    workers: int
-    is_default: bool
-    default_for: list[str] = Field(description="the tasks that use it where a job names no model")
-
-    @classmethod
-    def of(cls, entry: CatalogueEntry, workers: Sequence[Worker], defaults: Mapping[str, str]) -> Self:
-        """The entry beside what is known of the `workers` alive; `defaults` names the default model of every task."""
-        serving = sum(entry.name in worker.models for worker in workers)
-        default_for = [task for task, name in defaults.items() if name == entry.name]
-        is_default = "text_to_image" in default_for
-        return cls(**entry.model_dump(), workers=serving, is_default=is_default, default_for=default_for)
-
-
-class ModelsOut(_Answer):
-    """Every model that was ever registered, by name."""
-
-    items: list[ModelOut]
-
-
-class SamplerOut(_Answer):
-    """A sampler that may be named, and the models that offer it."""
-
-    name: str
-    models: list[str]
-    default_of: list[str]
-
-
-class SamplersOut(_Answer):
-    """Every sampler some model offers, by name."""
-
-    items: list[SamplerOut]
-
-
-class LiveOut(_Answer):
-    """The process answers."""
-
-    status: Literal["ok"]
-
-
-class WorkerOut(_Answer):
-    """A worker that gave a sign of life lately, and the models it serves."""
-
-    name: str
-    models: list[str]
-
-
-class ReadyOut(_Answer):
-    """Jobs are accepted; and facts the service can do without for a while."""
-
-    status: Literal["ready"]
-    models: list[str]
-    redis: bool
-    workers: list[WorkerOut]
-    queued: int
-
-
-class VersionOut(_Answer):
-    """Which service this is."""
-
-    name: str
-    version: str
-    api: str
 
 
 def _timings(job: Job) -> TimingsOut:
