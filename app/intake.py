@@ -6,15 +6,13 @@ import binascii
 from app.deps import House
 from app.jobs import blobs
 from app.jobs.failures import BadPicture, NoSuchFile, NotFound, SpecError
-from app.jobs.pictures import normalise
 from app.jobs.spec import Given, Wish, split
-from app.jobs.store import Upload
+from app.jobs.store import Blob, Upload
 
 
 def upload(house: House, data: bytes, owner: str) -> Upload:
     """Keep a file for its owner to name.  Raises: BadPicture; StoreUnavailable; StorageError."""
-    blob = blobs.keep(house.store, house.storage, normalise(data))
-    return house.store.add_upload(blob.sha256, owner)
+    return house.store.add_upload(_kept(house, data).sha256, owner)
 
 
 def fetch(house: House, wish: Wish, owner: str) -> dict[str, Given]:
@@ -31,12 +29,19 @@ def _given(house: House, role: str, reference: str, owner: str) -> Given:
         if kind == "upload":
             return house.store.upload(rest, owner).blob.given
         data = _decoded(rest) if kind == "data" else house.storage.get(house.store.image(rest, owner).key)
-        return blobs.keep(house.store, house.storage, normalise(data)).given
+        return _kept(house, data).given
     except (NotFound, NoSuchFile) as error:
         lasting = "upload of yours that has not expired" if kind == "upload" else "image of yours"
         raise SpecError(role, f"{kind}:...", f"must name an {lasting}") from error
     except BadPicture as error:
         raise SpecError(role, f"{kind}:...", str(error)) from error
+
+
+def _kept(house: House, data: bytes) -> Blob:
+    # Pillow takes a twentieth of the time the whole app needs to be imported, and many processes see no picture.
+    from app.jobs.pictures import normalise
+
+    return blobs.keep(house.store, house.storage, normalise(data))
 
 
 def _decoded(text: str) -> bytes:

@@ -1,11 +1,15 @@
 """Pictures on their way into the storage and out of it: the file comes before its row, and goes after it."""
 
-from app.jobs.pictures import Picture
+from typing import TYPE_CHECKING
+
 from app.jobs.storage import Storage
 from app.jobs.store import Blob, Store
 
+if TYPE_CHECKING:
+    from app.jobs.pictures import Picture
 
-def keep(store: Store, storage: Storage, picture: Picture) -> Blob:
+
+def keep(store: Store, storage: Storage, picture: "Picture") -> Blob:
     """Store a picture, unless it is there already; it is kept for a while, and as long as something pins it.
 
     Raises: StoreUnavailable; StorageError.

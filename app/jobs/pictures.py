@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from PIL import Image, ImageChops, ImageOps
 
 from app.jobs.failures import BadPicture, Busy
-from app.jobs.spec import Given
+from app.jobs.spec import MAX_FILE_BYTES, Given
 
-MAX_FILE_BYTES = 20 << 20
 MAX_PICTURE_SIDE = 4096
 
 # Each scan of a progressive JPEG goes over the whole picture; real ones have about ten.

@@ -10,7 +10,7 @@ from app import intake
 from app.deps import Inside, Owner
 from app.errors import BadRequest, Invalid, TooLarge, Unavailable, UnsupportedMedia, documented
 from app.faults import Fault
-from app.jobs.pictures import MAX_FILE_BYTES
+from app.jobs.spec import MAX_FILE_BYTES
 from app.schemas import API, UploadOut
 
 # A multipart body is a little more than the file in it.

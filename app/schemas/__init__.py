@@ -1,22 +1,33 @@
 """What the API answers, as its clients see it.  What it may be asked lies in `app.jobs.spec`."""
 
-from app.schemas.answer import API
-from app.schemas.catalogue import LiveOut, ModelOut, ModelsOut, ReadyOut, SamplerOut, SamplersOut, VersionOut, WorkerOut
-from app.schemas.jobs import ImageDetailOut, ImagesOut, JobOut, JobsOut, UploadOut
+from app.schemas.answer import API, Answer
+from app.schemas.pictures import ImageDetailOut, ImageOut, ImagesOut, UploadOut
+from app.schemas.recipes import ParamsOut, complete
+from app.schemas.service import LiveOut, ModelOut, ModelsOut, ReadyOut, SamplerOut, SamplersOut, VersionOut, WorkerOut
+from app.schemas.work import ErrorOut, EstimateOut, JobOut, JobsOut, LinksOut, ProgressOut, TimingsOut
 
 __all__ = [
     "API",
+    "Answer",
+    "ErrorOut",
+    "EstimateOut",
     "ImageDetailOut",
+    "ImageOut",
     "ImagesOut",
     "JobOut",
     "JobsOut",
+    "LinksOut",
     "LiveOut",
     "ModelOut",
     "ModelsOut",
+    "ParamsOut",
+    "ProgressOut",
     "ReadyOut",
     "SamplerOut",
     "SamplersOut",
+    "TimingsOut",
     "UploadOut",
     "VersionOut",
     "WorkerOut",
+    "complete",
 ]

@@ -6,4 +6,6 @@ API = "/api/v1"
 
 
 class Answer(BaseModel):
+    """What every answer is: facts of one moment."""
+
     model_config = ConfigDict(frozen=True)

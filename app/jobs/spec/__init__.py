@@ -15,7 +15,7 @@ from app.jobs.spec.fields import MAX_PROMPT_CHARACTERS, MAX_SIDE, SEEDS, Format,
 from app.jobs.spec.image_to_image import ImageToImage, ImageToImageParams
 from app.jobs.spec.inpaint import MASK_MODES, Inpaint, InpaintParams
 from app.jobs.spec.params import PARAMS_VERSION, TASKS, Params, Wish, cost, image_seed, read_params, steps_in_all
-from app.jobs.spec.references import MAX_DATA_BYTES, Given, split
+from app.jobs.spec.references import MAX_DATA_BYTES, MAX_FILE_BYTES, Given, split
 from app.jobs.spec.resolving import draw_seed, resolve, warnings_of
 from app.jobs.spec.super_resolution import SuperResolution, SuperResolutionParams
 from app.jobs.spec.text_to_image import TextToImage, TextToImageParams
@@ -23,6 +23,7 @@ from app.jobs.spec.text_to_image import TextToImage, TextToImageParams
 __all__ = [
     "MASK_MODES",
     "MAX_DATA_BYTES",
+    "MAX_FILE_BYTES",
     "MAX_PROMPT_CHARACTERS",
     "MAX_SIDE",
     "PARAMS_VERSION",

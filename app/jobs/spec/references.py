@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 MAX_DATA_BYTES = 8 << 20
+MAX_FILE_BYTES = 20 << 20
 _BASE64_CHARACTERS = -(-MAX_DATA_BYTES // 3) * 4
 _DATA_PREFIX = re.compile(r"data:image/(?:png|jpeg|webp);base64,")
 _STORED = re.compile(r"(?:upload|image):[0-9a-f]{32}")

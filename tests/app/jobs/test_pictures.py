@@ -19,7 +19,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from app.jobs import pictures
 from app.jobs.failures import BadPicture, Busy
-from app.jobs.pictures import MAX_FILE_BYTES, MAX_PICTURE_SIDE, MAX_SCANS, normalise
+from app.jobs.pictures import MAX_PICTURE_SIDE, MAX_SCANS, normalise
+from app.jobs.spec import MAX_FILE_BYTES
 
 ORIENTATION = 0x0112
 

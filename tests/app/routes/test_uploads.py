@@ -10,8 +10,8 @@ from PIL import Image
 
 from app.jobs import pictures
 from app.jobs.failures import StorageFull
-from app.jobs.pictures import MAX_FILE_BYTES
 from app.jobs.settings import Settings
+from app.jobs.spec import MAX_FILE_BYTES
 from app.jobs.storage import open_storage
 from app.jobs.storage.local import LocalStorage
 from app.routes.uploads import MAX_BODY_BYTES

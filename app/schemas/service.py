@@ -1,4 +1,4 @@
-"""Models and samplers, and how the service is."""
+"""The service as it is told: what it offers, and how it is."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, Self
