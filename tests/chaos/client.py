@@ -13,7 +13,12 @@ from tests.chaos.oracle import TERMINAL, Evidence
 
 JOBS = "/api/v1/jobs"
 ANSWER_WITHIN_S = 15.0
+INSIST_S = 30.0
 PAUSE_S = 0.1
+
+
+class NotToBeHad(Exception):
+    """Something that must be there is not."""
 
 
 class Client:
@@ -85,7 +90,11 @@ class Client:
         self.evidence.jobs = {job["id"]: job for job in await self.look()}
         self.evidence.images = await self._all("/api/v1/images")
         for image in self.evidence.images:
-            response = await self.insist(image["url"])
+            try:
+                response = await self.insist(image["url"])
+            except NotToBeHad as error:
+                self.faults.append(str(error))
+                continue
             self.evidence.contents[image["id"]] = response.content
             if response.headers["ETag"] != f'"{image["sha256"]}"':
                 self.faults.append(f"picture {image['id']} has the ETag {response.headers['ETag']}")
@@ -113,12 +122,16 @@ class Client:
             cursor = {"cursor": page["next_cursor"]}
 
     async def insist(self, path: str, **parameters: str) -> httpx2.Response:
-        """GET it until it is there."""
-        while True:
+        """GET it until somebody answers.  Raises: NotToBeHad if it is not there, or nobody does."""
+        deadline = time.monotonic() + INSIST_S
+        while time.monotonic() < deadline:
             response = await self._ask("GET", path, params=parameters)
             if response is not None and response.status_code == 200:
                 return response
+            if response is not None and response.status_code == 404:
+                break
             await asyncio.sleep(PAUSE_S)
+        raise NotToBeHad(f"{path} cannot be had")
 
     async def _ask(self, method: str, path: str, **more: Any) -> httpx2.Response | None:
         """The answer, if there is one; what is neither a success nor a known way to say no is a fault."""
