@@ -11,6 +11,7 @@ from app.jobs.failures import ErrorCode, Reason
 from app.jobs.settings import Settings
 from app.jobs.spec import TextToImageParams
 from app.jobs.store import fairness
+from app.jobs.store.fairness import Room
 from app.jobs.store.records import Beat, Claim, ClaimBeat, State
 from app.jobs.store.rows import change, ended, held, queued_again
 from app.jobs.tables import database_now, jobs, models
@@ -18,14 +19,12 @@ from app.jobs.tables import database_now, jobs, models
 log = structlog.get_logger()
 
 
-def claim_next(
-    connection: Connection, worker: str, served: Sequence[str], loaded: str | None, settings: Settings
-) -> Claim | None:
+def claim_next(connection: Connection, worker: str, room: Room, settings: Settings) -> Claim | None:
     """queued -> running with the next attempt, for the row that is next; None if there is none.
 
     A row whose params this version cannot read would block the queue for ever; it fails instead.
     """
-    while row := _take_next(connection, worker, served, loaded, settings):
+    while row := _take_next(connection, worker, room, settings):
         try:
             params = TextToImageParams.model_validate(row.params)
             return Claim(row.id, row.attempt, row.owner, params, row.solo)
@@ -36,11 +35,9 @@ def claim_next(
     return None
 
 
-def _take_next(
-    connection: Connection, worker: str, served: Sequence[str], loaded: str | None, settings: Settings
-) -> Row[Any] | None:
+def _take_next(connection: Connection, worker: str, room: Room, settings: Settings) -> Row[Any] | None:
     revision = select(models.c.revision).where(models.c.name == jobs.c.model).scalar_subquery()
-    for found, changed in fairness.next_in_line(connection, served, loaded, settings.starvation_s):
+    for found, changed in fairness.next_in_line(connection, room, settings.starvation_s):
         take = (
             update(jobs)
             .where(jobs.c.number == found.scalar_subquery())

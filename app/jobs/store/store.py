@@ -12,6 +12,7 @@ from app.jobs.migrations import migrate
 from app.jobs.settings import Settings
 from app.jobs.spec import TextToImageParams
 from app.jobs.store import claiming, finishing, reading, registering, submitting, sweeping
+from app.jobs.store.fairness import Room
 from app.jobs.store.keyring import Keyring
 from app.jobs.store.records import (
     Beat,
@@ -129,13 +130,16 @@ class Store:
 
     # The worker
 
-    def claim_next(self, worker: str, models: Sequence[str], *, loaded: str | None = None) -> Claim | None:
+    def claim_next(
+        self, worker: str, models: Sequence[str], *, loaded: str | None = None, alone: bool = True
+    ) -> Claim | None:
         """Take the job that is next, due, and for one of `models`; None if there is none.
 
-        Among the first few, one for the model that is `loaded` is preferred.
+        Among the first few, one for the model that is `loaded` is preferred.  `alone` says that the worker has
+        nothing else in hand; otherwise it gets no job that must run alone.
         """
         with self._transactions.writing() as connection:
-            return claiming.claim_next(connection, worker, models, loaded, self._settings)
+            return claiming.claim_next(connection, worker, Room(models, loaded, alone), self._settings)
 
     def beat(self, worker: str, claims: Sequence[ClaimBeat]) -> Beat:
         """Renew the leases of all claims and write their progress, in one UPDATE."""

@@ -296,3 +296,18 @@ def test_a_lost_claim_cannot_be_given_back(bench: Any) -> None:
 
     assert bench.job(new) == before
     assert before.state is State.RUNNING
+
+
+def test_a_job_that_was_lost_twice_goes_only_to_a_worker_with_nothing_else_in_hand(bench: Any) -> None:
+    job, younger = bench.submit(), bench.submit()
+    for _ in range(2):
+        claim = bench.claim()
+        assert (claim.job_id, claim.solo) == (job.id, False)
+        bench.let_lease_run_out(claim)
+        bench.store.sweep()
+
+    beside = bench.store.claim_next("worker-1", ["storybook"], alone=False)
+    alone = bench.claim()
+
+    assert (beside.job_id, beside.solo) == (younger.id, False)
+    assert (alone.job_id, alone.solo) == (job.id, True)
