@@ -12,7 +12,6 @@ from app import errors
 from app.errors import MEDIA_TYPE, Internal, Problem, problem_of
 from app.jobs import failures
 from app.jobs.settings import Settings
-from app.jobs.store import Store
 from app.main import create_app
 
 JOBS = "/api/v1/jobs"
@@ -166,8 +165,10 @@ def test_while_the_database_is_away_a_client_is_told_to_come_back(settings: Sett
     assert int(response.headers["retry-after"]) > 0
 
 
-def test_an_id_that_cannot_be_is_not_looked_up(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Store, "get", lambda *_: pytest.fail("it was looked up"))
+def test_an_id_that_cannot_be_is_not_looked_up(
+    app: FastAPI, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.state.house.store, "get", pytest.fail)
     # PostgreSQL could not even be asked about the first.
     for id in ("%00", "0" * 31, "A" * 32):
         problem(client.get(f"{JOBS}/{id}"), 404, "not-found")
@@ -186,6 +187,7 @@ def test_a_defect_is_an_internal_error_that_tells_only_the_log(app: FastAPI, cli
 
 @pytest.mark.parametrize("error", [kind for kind in vars(failures).values() if isinstance(kind, type)])
 def test_every_error_of_the_hallway_that_a_request_can_meet_is_foreseen(error: type) -> None:
+    # A principal is made on a terminal alone.
     unforeseen = (failures.JobsError, failures.SettingsError, failures.BadKey, failures.BadPrincipal)
     if not issubclass(error, failures.JobsError) or error in unforeseen:
         return

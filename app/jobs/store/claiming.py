@@ -11,6 +11,7 @@ from app.jobs.failures import ErrorCode, Reason
 from app.jobs.settings import Settings
 from app.jobs.spec import read_params
 from app.jobs.store import fairness, inputs
+from app.jobs.store.fairness import Room
 from app.jobs.store.records import Beat, Claim, ClaimBeat, State
 from app.jobs.store.rows import change, ended, held, queued_again
 from app.jobs.tables import database_now, jobs, models
@@ -18,22 +19,12 @@ from app.jobs.tables import database_now, jobs, models
 log = structlog.get_logger()
 
 
-def claim_next(
-    connection: Connection,
-    worker: str,
-    served: Sequence[str],
-    settings: Settings,
-    *,
-    loaded: str | None,
-    alone: bool,
-) -> Claim | None:
+def claim_next(connection: Connection, worker: str, room: Room, settings: Settings) -> Claim | None:
     """queued -> running with the next attempt, for the row that is next; None if there is none.
 
-
-    Unless the worker is `alone`, with nothing else in hand, it gets no job that must run alone.
     A row whose params this version cannot read would block the queue for ever; it fails instead.
     """
-    while row := _take_next(connection, worker, served, settings, loaded, alone):
+    while row := _take_next(connection, worker, room, settings):
         try:
             pins = inputs.keys_of(connection, row.id)
             return Claim(row.id, row.attempt, row.owner, read_params(row.params), pins, row.solo)
@@ -44,16 +35,9 @@ def claim_next(
     return None
 
 
-def _take_next(
-    connection: Connection,
-    worker: str,
-    served: Sequence[str],
-    settings: Settings,
-    loaded: str | None,
-    alone: bool,
-) -> Row[Any] | None:
+def _take_next(connection: Connection, worker: str, room: Room, settings: Settings) -> Row[Any] | None:
     revision = select(models.c.revision).where(models.c.name == jobs.c.model).scalar_subquery()
-    for found, changed in fairness.next_in_line(connection, served, loaded, alone, settings.starvation_s):
+    for found, changed in fairness.next_in_line(connection, room, settings.starvation_s):
         take = (
             update(jobs)
             .where(jobs.c.number == found.scalar_subquery())

@@ -9,6 +9,7 @@ which nothing was taken for longer than the bound has its first job taken before
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, not_, select, text, union_all
@@ -27,6 +28,18 @@ _RECENT = 32
 
 # PostgreSQL's advisory locks of two numbers: this one, and the owner's.
 _OWNER_LOCK = 0x6F776E72
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a worker has room for: jobs for the models it serves, one of which may be loaded.
+
+    Unless it is `alone`, with nothing else in hand, it gets no job that must run alone.
+    """
+
+    served: Sequence[str]
+    loaded: str | None = None
+    alone: bool = True
 
 
 def one_submit_at_a_time(connection: Connection, owner: str) -> None:
@@ -66,18 +79,16 @@ def weight(connection: Connection, owner: str) -> float:
 
 
 def next_in_line(
-    connection: Connection, served: Sequence[str], loaded: str | None, alone: bool, starvation_s: float
+    connection: Connection, room: Room, starvation_s: float
 ) -> Iterator[tuple[Select[tuple[int]], dict[str, Any]]]:
     """Queries for the number of the row to take, the first that finds one being right, and what the row becomes.
 
-    Each locks the row it finds, and passes by those that others are taking.  Who is not `alone`, but has other
-    jobs in hand, is offered none that must run alone.
+    Each locks the row it finds, and passes by those that others are taking.
     """
-    if not served:
+    if not room.served:
         return
-    is_due = _is_due(alone)
     for priority in Priority:
-        if starving := _starving(connection, served, is_due, priority, starvation_s):
+        if starving := _starving(connection, room, priority, starvation_s):
             # Taken before its time, it must not turn the clock forward to where its time would have been.
             now = _virtual_now(connection, priority)
             start = case((jobs.c.start_tag > now, now), else_=jobs.c.start_tag)
@@ -86,8 +97,8 @@ def next_in_line(
     widths = (FEW, MANY) if connection.dialect.name == "postgresql" else (FEW,)
     for priority in Priority:
         for width in widths:
-            if first := _first(connection, served, is_due, priority, width):
-                yield _pick(first, loaded), {}
+            if first := _first(connection, room, priority, width):
+                yield _pick(first, room.loaded), {}
 
 
 def is_before(priority: Priority, tag: float, number: int) -> ColumnElement[bool]:
@@ -100,9 +111,10 @@ def is_before(priority: Priority, tag: float, number: int) -> ColumnElement[bool
     return and_(jobs.c.state == State.QUEUED, is_ahead)
 
 
-def _is_due(alone: bool) -> ColumnElement[bool]:
+def _fits(room: Room) -> ColumnElement[bool]:
+    """Rows that are due, and that the worker may have; their model is asked for elsewhere."""
     is_due = and_(jobs.c.state == State.QUEUED, jobs.c.not_before <= database_now())
-    return is_due if alone else and_(is_due, not_(jobs.c.solo))
+    return is_due if room.alone else and_(is_due, not_(jobs.c.solo))
 
 
 def _pick(numbers: Sequence[int], loaded: str | None) -> Select[tuple[int]]:
@@ -120,46 +132,38 @@ def _pick(numbers: Sequence[int], loaded: str | None) -> Select[tuple[int]]:
     )
 
 
-def _first(
-    connection: Connection, served: Sequence[str], is_due: ColumnElement[bool], priority: Priority, width: int
-) -> Sequence[int]:
+def _first(connection: Connection, room: Room, priority: Priority, width: int) -> Sequence[int]:
     """The rows that are next, all models together; each model is asked on its own, as the index has them."""
 
     def of_model(model: str) -> Select[tuple[int, float]]:
         ordered = (
             select(jobs.c.number, jobs.c.tag)
-            .where(is_due, jobs.c.priority == priority, jobs.c.model == model)
+            .where(_fits(room), jobs.c.priority == priority, jobs.c.model == model)
             .order_by(jobs.c.tag, jobs.c.number)
             .limit(width)
             .subquery()
         )
         return select(ordered.c.number, ordered.c.tag)
 
-    line = union_all(*map(of_model, served)).subquery()
+    line = union_all(*map(of_model, room.served)).subquery()
     query = select(line.c.number).order_by(line.c.tag, line.c.number).limit(width)
     return connection.execute(query).scalars().all()
 
 
-def _starving(
-    connection: Connection,
-    served: Sequence[str],
-    is_due: ColumnElement[bool],
-    priority: Priority,
-    starvation_s: float,
-) -> Sequence[int]:
+def _starving(connection: Connection, room: Room, priority: Priority, starvation_s: float) -> Sequence[int]:
     """The first rows of those lanes from which nothing was taken for too long, if they have waited as long."""
     then = database_now() - starvation_s
     in_lane = and_(jobs.c.owner == lanes.c.owner, jobs.c.priority == lanes.c.priority, jobs.c.model == lanes.c.model)
     first = (
         select(jobs.c.number)
-        .where(in_lane, is_due)
+        .where(in_lane, _fits(room))
         .order_by(jobs.c.tag, jobs.c.number)
         .limit(1)
         .correlate(lanes)
         .scalar_subquery()
     )
     was_served = exists().where(in_lane, jobs.c.started_at > then)
-    heads = select(first).where(lanes.c.priority == priority, lanes.c.model.in_(served), not_(was_served))
+    heads = select(first).where(lanes.c.priority == priority, lanes.c.model.in_(room.served), not_(was_served))
     numbers = [number for number in connection.execute(heads).scalars() if number is not None]
     if not numbers:
         return []

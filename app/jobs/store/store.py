@@ -12,6 +12,7 @@ from app.jobs.migrations import migrate
 from app.jobs.settings import Settings
 from app.jobs.spec import Params
 from app.jobs.store import claiming, finishing, inputs, reading, registering, submitting, sweeping
+from app.jobs.store.fairness import Room
 from app.jobs.store.keyring import Keyring
 from app.jobs.store.records import (
     Beat,
@@ -143,7 +144,7 @@ class Store:
         nothing else in hand; otherwise it gets no job that must run alone.
         """
         with self._transactions.writing() as connection:
-            return claiming.claim_next(connection, worker, models, self._settings, loaded=loaded, alone=alone)
+            return claiming.claim_next(connection, worker, Room(models, loaded, alone), self._settings)
 
     def beat(self, worker: str, claims: Sequence[ClaimBeat]) -> Beat:
         """Renew the leases of all claims and write their progress, in one UPDATE."""
