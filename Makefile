@@ -85,7 +85,7 @@ lock: $(STAMPS)/venv
 	$(PIP) install --quiet --require-hashes -r requirements/uv.lock
 	$(COMPILE) $(UPGRADE) requirements/api.in -o requirements/api.lock
 	$(COMPILE) $(UPGRADE) requirements/api.in requirements/worker.in -c requirements/api.lock -o requirements/runtime.lock
-	$(COMPILE) $(UPGRADE) requirements/dev.in -c requirements/runtime.lock -o requirements/dev.lock
+	$(COMPILE) $(UPGRADE) requirements/dev.in -c requirements/runtime.lock --override requirements/without-torch.txt -o requirements/dev.lock
 	$(COMPILE) $(UPGRADE) requirements/uv.in -o requirements/uv.lock
 
 clean:

@@ -17,6 +17,9 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+keys = typer.Typer(help="Who may use the service.", no_args_is_help=True)
+cli.add_typer(keys, name="keys")
+
 
 def main() -> None:
     """Run the command line; an error that is made for people ends it in a sentence and exit code 1."""
@@ -48,8 +51,8 @@ def api(
 
     settings = load_settings()
     if not open_to_strangers:
-        refuse_strangers(settings.host)
-    serve(settings, fd)
+        refuse_strangers(settings, unknown_is_none=False)
+    serve(settings, fd, open_to_strangers=open_to_strangers)
 
 
 @cli.command()
@@ -74,6 +77,43 @@ def models() -> None:
     if not catalogue:
         _complain("No worker has registered a model yet: `darkroom up` starts one.")
         raise typer.Exit(1)
+
+
+@keys.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="Whose key it is: jobs and images belong to this name.")],
+    admin: Annotated[bool, typer.Option("--admin", help="The name sees everybody's jobs and images.")] = False,
+    weight: Annotated[float | None, typer.Option(help="The name's share of the service; 1 unless you say so.")] = None,
+) -> None:
+    """Make a key and print it: this once, for only its digest is kept."""
+    from app.jobs.store import migrate as to_newest
+    from app.jobs.store import open_store
+
+    settings = load_settings()
+    to_newest(settings)
+    made = open_store(settings).keys.create(name, is_admin=admin, weight=weight)
+    typer.echo(made.token)
+
+
+@keys.command("list")
+def list_keys() -> None:
+    """List every key, without its secret."""
+    from app.jobs.store import open_store
+
+    for key in open_store(load_settings()).keys.all():
+        rights = "admin" if key.principal.is_admin else "user"
+        used = f"used {key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never used"
+        end = f"revoked {key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else used
+        typer.echo(f"{key.id}  {key.principal.name}  {rights}  made {key.created_at:%Y-%m-%d %H:%M}  {end}")
+
+
+@keys.command("revoke")
+def revoke_key(id: Annotated[str, typer.Argument(help="What `keys list` shows first.")]) -> None:
+    """Let nobody in with this key any more."""
+    from app.jobs.store import open_store
+
+    open_store(load_settings()).keys.revoke(id)
+    typer.echo(f"{id} is revoked.")
 
 
 @cli.command()

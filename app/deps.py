@@ -6,12 +6,13 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Request
 from fastapi.concurrency import run_in_threadpool
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from redis import Redis
 
-from app.errors import NotFound, UnsupportedMedia
+from app.errors import NotFound, Unauthorized, UnsupportedMedia
 from app.jobs.settings import Settings
 from app.jobs.storage import Storage
-from app.jobs.store import Job, Store
+from app.jobs.store import LOCAL, Job, Principal, Store
 from app.watching import Watch
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -26,6 +27,8 @@ class House:
     storage: Storage
     redis: Redis
     watch: Watch
+    is_open: bool = True
+    """Whether everybody may do everything while no keys exist."""
 
 
 def house(request: Request) -> House:
@@ -34,9 +37,38 @@ def house(request: Request) -> House:
     return opened
 
 
-async def owner() -> str:
-    """Whose jobs and images the request may see; `local` while no keys exist."""
-    return "local"
+_Shown = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
+
+
+def principal(house: Annotated[House, Depends(house)], shown: _Shown) -> Principal:
+    """Who asks: the owner of the key that is shown, or `local` while no keys exist.
+
+    Raises: Unauthorized.
+    """
+    if shown is not None and (known := house.store.keys.admit(shown.credentials)):
+        return known
+    if house.store.keys.exist():
+        is_wrong = shown is not None
+        raise Unauthorized(
+            f"{'This key is not valid' if is_wrong else 'This needs a key'}: send `Authorization: Bearer dk_...`.",
+            is_wrong=is_wrong,
+        )
+    if not house.is_open:
+        raise Unauthorized("This needs a key, and there are none yet: `darkroom keys create NAME` makes one.")
+    return LOCAL
+
+
+Asking = Annotated[Principal, Depends(principal)]
+
+
+async def owner(asking: Asking) -> str:
+    """Whose the jobs are that the request makes."""
+    return asking.name
+
+
+async def viewer(asking: Asking) -> str | None:
+    """Whose jobs and images the request may see; None: everybody's."""
+    return asking.sees
 
 
 async def known_id(id: Annotated[str, Path(description="32 hexadecimal digits")]) -> str:
@@ -63,12 +95,13 @@ def _check_kind(request: Request, kind: str) -> None:
 
 Inside = Annotated[House, Depends(house)]
 Owner = Annotated[str, Depends(owner)]
+Viewer = Annotated[str | None, Depends(viewer)]
 Id = Annotated[str, Depends(known_id)]
 
 
-async def own_job(id: Id, house: Inside, owner: Owner) -> Job:
+async def own_job(id: Id, house: Inside, viewer: Viewer) -> Job:
     """The job in the path, if it is the caller's.  Raises: NotFound."""
-    return await run_in_threadpool(house.store.get, id, owner)
+    return await run_in_threadpool(house.store.get, id, viewer)
 
 
 OwnJob = Annotated[Job, Depends(own_job)]

@@ -3,6 +3,8 @@
 The row is committed first; only then workers are told, best effort: a sweep finds what nobody heard.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,34 +15,54 @@ from app.jobs.catalogue import CatalogueEntry
 from app.jobs.failures import CatalogueEmpty, SpecError
 from app.jobs.queue import ring, ring_if_silent
 from app.jobs.spec import TASKS, Params, Wish, draw_seed, resolve, warnings_of
-from app.jobs.store import Job, State, find_model
+from app.jobs.store import Idempotency, Job, State, find_model
 from app.jobs.vocabulary import warnings_for
 
 Later = Callable[..., Any]
 """Calls a function after the response is sent: a Redis that hangs must not hold up an answer."""
 
 
-def submit(house: House, wish: Wish, owner: str, later: Later) -> Job:
+def submit(house: House, wish: Wish, owner: str, later: Later, idempotency_key: str | None = None) -> Job:
     """Queue what `wish` says, gaps filled and the seed drawn now, so that a retry repeats the picture.
 
-    Raises: CatalogueEmpty; UnknownModel; SpecError; InputGone; QueueFull; StoreUnavailable; StorageError.
+    The same wish with the same key, if there is one, is queued once.
+    Raises: CatalogueEmpty; UnknownModel; SpecError; InputGone; QueueFull; IdempotencyConflict; StoreUnavailable;
+    StorageError.
     """
+    idempotency = None if idempotency_key is None else Idempotency(idempotency_key, digest(wish))
+    # Asked first: what the wish was made of (an upload, a model) may be gone by the time it is sent again.
+    if idempotency is not None and (known := house.store.made_before(owner, idempotency)):
+        return known
     entry = model_for(house, wish)
     given = intake.fetch(house, wish, owner)
     params = resolve(wish, entry, draw_seed(), given)
     # What is made larger is there already: words only describe it.
     about_words = [] if wish.task == "super_resolution" else warnings_for(params.prompt, entry)
-    return queue(house, params, owner, later, [*about_words, *warnings_of(wish, params, given)])
+    warnings = [*about_words, *warnings_of(wish, params, given)]
+    return queue(house, params, owner, later, warnings, idempotency)
 
 
-def queue(house: House, params: Params, owner: str, later: Later, warnings: Sequence[str] = ()) -> Job:
-    """Queue a complete recipe.  Raises: InputGone; QueueFull; StoreUnavailable."""
-    job = house.store.submit(params, owner, warnings)
+def queue(
+    house: House,
+    params: Params,
+    owner: str,
+    later: Later,
+    warnings: Sequence[str] = (),
+    idempotency: Idempotency | None = None,
+) -> Job:
+    """Queue a complete recipe.  Raises: InputGone; QueueFull; IdempotencyConflict; StoreUnavailable."""
+    job = house.store.submit(params, owner, warnings, idempotency=idempotency)
     later(ring, house.redis)
     return job
 
 
-def cancel(house: House, job_id: str, owner: str, later: Later) -> Job:
+def digest(wish: Wish) -> str:
+    """What tells two wishes apart: all they say, however it was written, and nothing that is filled in later."""
+    canonical = json.dumps(wish.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def cancel(house: House, job_id: str, owner: str | None, later: Later) -> Job:
     """Cancel a queued job, or ask a running one to end.
 
     Raises: NotFound; NotCancellable; StoreUnavailable.

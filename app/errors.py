@@ -3,6 +3,7 @@
     Problem
       BadRequest          400   the request cannot be read
       WrongHost           400   the Host header names another server
+      Unauthorized        401   a key is needed, and none or a wrong one was shown
       CrossSite           403   another web page tried to act here
       NotFound            404   nothing is here, or it is somebody else's
       MethodNotAllowed    405   something is here, but it does not do that
@@ -10,6 +11,7 @@
       TooSlow             408   the body did not arrive in time
       TooLarge            413   the body is larger than any we want
       UnsupportedMedia           415   the body is of a kind we do not read here
+      NotSatisfiable      416   the part of the file that is asked for lies beyond its end
       Invalid             422   the request can be read, and asks for something impossible
       Internal            500   a defect of ours
       Unavailable         503   it may work later; Retry-After says when
@@ -71,6 +73,17 @@ class WrongHost(Problem):
     status, slug, title = HTTPStatus.BAD_REQUEST, "wrong-host", "The request was meant for another host"
 
 
+class Unauthorized(Problem):
+    """A key is needed here, and none or a wrong one was shown."""
+
+    status, slug, title = HTTPStatus.UNAUTHORIZED, "unauthorized", "A key is needed here"
+
+    def __init__(self, detail: str, *, is_wrong: bool = False) -> None:
+        """Say what is missing; WWW-Authenticate says what kind of thing would do."""
+        challenge = 'Bearer realm="darkroom"' + (', error="invalid_token"' if is_wrong else "")
+        super().__init__(detail, headers={"WWW-Authenticate": challenge})
+
+
 class CrossSite(Problem):
     """Another web page tried to act here in the name of whoever is looking at it."""
 
@@ -118,6 +131,16 @@ class UnsupportedMedia(Problem):
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         "unsupported-media-type",
         "The body is of a kind that is not read here",
+    )
+
+
+class NotSatisfiable(Problem):
+    """The part of the file that is asked for lies beyond its end."""
+
+    status, slug, title = (
+        HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+        "range-not-satisfiable",
+        "There is no such part of the file",
     )
 
 
@@ -180,6 +203,8 @@ def problem_of(error: Exception, bodies: Bodies = NO_BODIES) -> Problem:
             return Invalid.of(Fault.of_field(error.field, error.message))
         case failures.UnknownModel():
             return Invalid.of(Fault.of_field("model", f"must be one of {', '.join(error.known)}"))
+        case failures.IdempotencyConflict():
+            return Invalid.of(Fault(parameter="idempotency-key", detail="was used before, for another request"))
         case failures.BadCursor():
             return Invalid.of(Fault(parameter="cursor", detail="must come from the rel=next link of a page"))
         case failures.NotCancellable():

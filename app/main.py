@@ -13,15 +13,15 @@ from types import FrameType
 from typing import Any, get_args
 
 import structlog
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from pydantic.fields import FieldInfo
 from starlette.exceptions import HTTPException
 
 from app import desk
-from app.deps import House
-from app.errors import ProblemBody, Unavailable, problem_of, response_of
+from app.deps import House, principal
+from app.errors import ProblemBody, Unauthorized, Unavailable, documented, problem_of, response_of
 from app.jobs.events import EventReader, connect_async
 from app.jobs.failures import JobsError, StoreUnavailable
 from app.jobs.queue import connect
@@ -44,8 +44,11 @@ def create() -> FastAPI:
     return create_app(load_settings())
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The front door of one installation."""
+def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAPI:
+    """The front door of one installation.
+
+    While no keys exist it is open to this machine, and to nobody beyond unless `open_to_strangers`.
+    """
     app = Darkroom(
         title="Darkroom",
         summary="Develops pictures from words.",
@@ -56,12 +59,16 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.settings = settings
-    name = f"[{settings.host}]" if ":" in settings.host else settings.host
-    app.add_middleware(Door, answer=answer, hosts=[name], large_bodies=LARGE_BODIES)
+    app.state.is_open = settings.is_for_this_machine or open_to_strangers
+    hosts = settings.resolved_allowed_hosts
+    names = () if hosts is None and open_to_strangers else hosts
+    app.add_middleware(Door, answer=answer, hosts=names, large_bodies=LARGE_BODIES)
     for kind in (HTTPException, RequestValidationError, JobsError):
         app.add_exception_handler(kind, _handle)
-    for part in (jobs, events, uploads, images, catalog, health, pages):
-        app.include_router(part.router)
+    # Probes need no key; whatever else there is does.
+    app.include_router(health.router)
+    for part in (jobs, events, uploads, images, catalog, pages):
+        app.include_router(part.router, dependencies=[Depends(principal)], responses=documented(Unauthorized))
     app.mount("/static", Assets(directory=STATIC))
     return app
 
@@ -112,7 +119,8 @@ async def _open_house(app: FastAPI) -> AsyncIterator[None]:
     url = settings.resolved_redis_url
     reader = EventReader(connect_async(url))
     store = open_store(settings)
-    house = House(settings, store, open_storage(settings.resolved_storage_url), connect(url), Watch(store, reader))
+    storage = open_storage(settings.resolved_storage_url)
+    house = House(settings, store, storage, connect(url), Watch(store, reader), app.state.is_open)
     app.state.house = house
     await reader.start()
     sweeper = asyncio.create_task(_sweep_forever(house), name="sweeper")

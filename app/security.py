@@ -1,8 +1,9 @@
 """The guards every request passes before any route sees it, and the headers every response leaves with.
 
-On loopback the service is open to everyone at this machine, so what must be kept out is other web pages: one
-of them can make a browser send requests here (Origin, Sec-Fetch-Site), or give its own name this address
-(Host).  What a page of ours may do is bounded by the Content-Security-Policy.
+While there are no keys, the service is open to everyone at this machine, so what must be kept out is other web
+pages: one of them can make a browser send requests here (Origin, Sec-Fetch-Site), or give its own name this address
+(Host).  Who needs a key, and whose it is, the dependencies of the routes decide.  What a page of ours may do is
+bounded by the Content-Security-Policy.
 """
 
 import asyncio
@@ -52,15 +53,20 @@ class Door:
     """The outermost guard: names each request, refuses strangers, bounds bodies, lets no error out bare."""
 
     def __init__(
-        self, app: ASGIApp, answer: Answer, hosts: Iterable[str] = (), large_bodies: Mapping[str, int] = NO_PATHS
+        self,
+        app: ASGIApp,
+        answer: Answer,
+        hosts: Iterable[str] | None = (),
+        large_bodies: Mapping[str, int] = NO_PATHS,
     ) -> None:
         """Guard `app`, which goes by loopback names and by `hosts`; `answer` makes errors into responses.
 
+        Without `hosts` (None) it goes by any name; then nobody must be let in without a key.
         `large_bodies` are the paths that take more than other bodies may have, and how many bytes.
         """
         self._app = app
         self._answer = answer
-        self._hosts = LOOPBACK | {host.lower() for host in hosts}
+        self._hosts = None if hosts is None else LOOPBACK | {host.lower() for host in hosts}
         self._large_bodies = large_bodies
         self._under_way = _UnderWay()
 
@@ -74,7 +80,8 @@ class Door:
         body = _Body(receive, self._large_bodies.get(scope["path"]), self._under_way)
         try:
             headers = Headers(scope=scope)
-            check_host(headers, self._hosts)
+            if self._hosts is not None:
+                check_host(headers, self._hosts)
             check_origin(scope["method"], headers)
             body.check_declared(headers)
             await self._app(scope, body.receive, reply.send)

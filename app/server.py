@@ -13,11 +13,11 @@ DEFAULT_PORT = 7860
 LAST_REQUESTS_S = 5
 
 
-def serve(settings: Settings, listener_fd: int | None = None) -> None:
+def serve(settings: Settings, listener_fd: int | None = None, *, open_to_strangers: bool = False) -> None:
     """Serve until a signal ends it.  `listener_fd` is a listening socket that `darkroom up` has opened."""
     configure_logging(settings.log_level)
     config = uvicorn.Config(
-        create_app(settings),
+        create_app(settings, open_to_strangers=open_to_strangers),
         host=settings.host,
         port=settings.port or DEFAULT_PORT,
         lifespan="on",

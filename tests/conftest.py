@@ -1,4 +1,4 @@
-"""What every room's tests share: a real Valkey, a real migrated SQLite, and a model to ask for."""
+"""What every room's tests share: real servers, a real migrated database, and a model to ask for."""
 
 import os
 import shutil
@@ -18,6 +18,7 @@ from app.jobs.queue import connect
 from app.jobs.settings import PREFIX, Settings
 from app.jobs.spec import TextToImage, TextToImageParams, resolve
 from app.jobs.store import Store, migrate, open_store
+from tests.servers import ObjectStore, Postgres, Proxy
 
 
 class Valkey:
@@ -118,12 +119,68 @@ def _migrated_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """The PostgreSQL that all tests share, started for the first that asks.  Ask for `postgresql_url`."""
+    folder = Path(tempfile.mkdtemp(prefix="darkroom-"))
+    server = Postgres(folder)
+    server.start()
+    yield server
+    server.stop()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def _migrated_database(postgres: Postgres) -> str:
+    """The name of a migrated database."""
+    name = postgres.create()
+    migrate(Settings(database_url=postgres.url(name)))
+    return name
+
+
 @pytest.fixture
-def settings(tmp_path: Path, redis_url: str, _migrated_folder: Path) -> Settings:
-    """Settings of a service whose data folder, with a migrated database in it, is this test's own."""
+def postgresql_url(postgres: Postgres, _migrated_database: str) -> str:
+    """A migrated PostgreSQL database without any rows, which this test has to itself."""
+    postgres.empty(_migrated_database)
+    return postgres.url(_migrated_database)
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[ObjectStore]:
+    """The S3 store that all tests share, started for the first that asks."""
+    server = ObjectStore()
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def make_proxy() -> Iterator[Callable[[int], Proxy]]:
+    """Puts a proxy in front of a port of loopback; gives it."""
+    proxies: list[Proxy] = []
+
+    def make(port: int) -> Proxy:
+        proxies.append(Proxy(port))
+        return proxies[-1]
+
+    yield make
+    for proxy in proxies:
+        proxy.close()
+
+
+@pytest.fixture
+def database_url() -> str | None:
+    """The database of `settings`; None is the SQLite in its data folder.  Some folders of tests name others."""
+    return None
+
+
+@pytest.fixture
+def settings(tmp_path: Path, redis_url: str, database_url: str | None, _migrated_folder: Path) -> Settings:
+    """Settings of a service whose data folder and migrated database are this test's own."""
     data_dir = tmp_path / "data"
-    shutil.copytree(_migrated_folder, data_dir)
-    return Settings(data_dir=data_dir, redis_url=redis_url)
+    if database_url is None:
+        shutil.copytree(_migrated_folder, data_dir)
+    return Settings(data_dir=data_dir, redis_url=redis_url, database_url=database_url)
 
 
 @pytest.fixture

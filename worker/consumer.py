@@ -35,6 +35,8 @@ from worker.threads import Ticker
 log = structlog.get_logger()
 
 RETRY_S = 1.0
+# A database that is away just then gets so long to hear what is given back; the supervisor waits for longer.
+LAST_WORDS_S = 2.0
 
 
 class Consumer(BaseWorker):
@@ -54,8 +56,9 @@ class Consumer(BaseWorker):
             prepare_for_work=False,
         )
         self.hostname, self.pid = socket.gethostname(), os.getpid()
-        # A wait for a ring lasts longer than anything else that Redis is asked, and must not be cut off.
-        self._bell = queue.connect(settings.resolved_redis_url, timeout_s=self.dequeue_timeout + 1)
+        # A wait for a ring lasts longer than anything else that Redis is asked, and must not be cut off; a Redis that
+        # hangs must not keep us from the store for two of them.
+        self._bell = queue.connect(settings.resolved_redis_url, timeout_s=self.dequeue_timeout + 1, retries=0)
         self._store = store
         self._models = [entry.name for entry in studio.entries]
         self._crew = Crew(self.name, settings, store, storage, studio, on_change=self._wake)
@@ -70,6 +73,11 @@ class Consumer(BaseWorker):
     def dequeue_timeout(self) -> int:
         """Whole seconds to wait for a ring before looking at the store unasked."""
         return max(1, round(self._settings.sweep_s))
+
+    @property
+    def connection_timeout(self) -> int:
+        """Whole seconds that RQ wants for whatever else it asks of Redis: as few as we give it, not ten more."""
+        return 1
 
     def work(self, *args: Any, **options: Any) -> bool:
         """Work until asked to stop, then finish what is running or give it back.
@@ -149,6 +157,7 @@ class Consumer(BaseWorker):
             if self._crew.remaining_s >= left_s:
                 break
             self._wait(left_s)
+        deadline = time.monotonic() + LAST_WORDS_S
         while not self._crew.give_back() and self._stop_requests < 2 and time.monotonic() < deadline:
             self._wait(RETRY_S)
 

@@ -10,6 +10,8 @@ JobsError
   Busy                     too much is asked at once; the same call may work later
   InputGone                a picture that a job needs is not stored any more
   NotCancellable           the job has already succeeded or failed
+  IdempotencyConflict      the key of another request, used for this one
+  BadPrincipal             a name, or a right, that a principal cannot have
   QueueFull                as many jobs wait as the settings allow
   BadCursor                a page cursor that this service never gave out
   StoreUnavailable         the database is away, locked or full
@@ -131,6 +133,14 @@ class NotCancellable(JobsError):
         super().__init__(f"job {job_id} cannot be cancelled: it has already {state}")
         self.job_id = job_id
         self.state = state
+
+
+class IdempotencyConflict(JobsError):
+    """The idempotency key was used before, for a request that asked for something else."""
+
+
+class BadPrincipal(JobsError):
+    """A name, a weight or a right that a principal cannot have; the text says what is allowed."""
 
 
 class QueueFull(JobsError):

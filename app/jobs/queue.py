@@ -28,16 +28,16 @@ _RING_TTL_S = 3600
 _RING = "darkroom.ring"
 
 
-def connect(url: str, *, timeout_s: float = 1.0) -> Redis:
+def connect(url: str, *, timeout_s: float = 1.0, retries: int = 1) -> Redis:
     """A connection pool that gives up on Redis after `timeout_s` instead of holding up its caller.
 
-    Nothing is connected yet.  A connection that died is replaced once, without waiting.
+    Nothing is connected yet.  A connection that died, or does not answer, is replaced `retries` times, without waiting.
     """
     return Redis.from_url(
         url,
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
-        retry=Retry(NoBackoff(), 1),
+        retry=Retry(NoBackoff(), retries),
     )
 
 

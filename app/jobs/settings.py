@@ -5,10 +5,12 @@ settings: it also refuses variables it does not know, so that a misspelt one is 
 """
 
 import hashlib
+import ipaddress
 import os
 import re
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -42,12 +44,13 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", min_length=1, description="a host name or address")
     port: int | None = Field(None, ge=1, le=65_535, description="a port from 1 to 65535")
+    allowed_hosts: str | None = Field(None, description="host names, separated by commas")
     data_dir: Folder = Field(Path("data"), validate_default=True, description="a folder")
     models_dir: Folder | None = Field(None, description="a folder that holds model folders")
 
     database_url: str | None = Field(None, description="a sqlite:/// or postgresql:// URL")
     redis_url: str | None = Field(None, description="a unix://, redis:// or rediss:// URL")
-    storage_url: str | None = Field(None, description="a file:/// URL of a folder")
+    storage_url: str | None = Field(None, description="a file:/// URL of a folder or an s3:// URL of a bucket")
 
     lease_s: Seconds = 15.0
     beat_s: Seconds = 5.0
@@ -60,6 +63,8 @@ class Settings(BaseSettings):
     unpinned_s: Seconds = 3600.0
     max_attempts: int = Field(3, ge=1, le=100, description="a whole number from 1 to 100")
     max_infra_failures: int = Field(10, ge=0, le=1000, description="a whole number from 0 to 1000")
+    starvation_s: Seconds = 600.0
+    idempotency_s: Seconds = 86_400.0
     max_queued_jobs: int = Field(10_000, ge=1, le=10_000_000, description="a whole number from 1 to 10000000")
 
     default_model: str = Field("storybook", min_length=1, max_length=200, description="the name of a model")
@@ -93,7 +98,7 @@ class Settings(BaseSettings):
     @field_validator("storage_url")
     @classmethod
     def _storage_is_one_we_speak(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith("file:///"):
+        if url is not None and not url.startswith(("file:///", "s3://")):
             raise ValueError("scheme")
         return url
 
@@ -104,6 +109,27 @@ class Settings(BaseSettings):
         if beat_s * 2 > lease_s:
             raise SettingsError(f"{PREFIX}BEAT_S must be at most half of {PREFIX}LEASE_S ({lease_s:g}), got {beat_s:g}")
         return beat_s
+
+    @property
+    def is_for_this_machine(self) -> bool:
+        """Whether only this machine can reach the address the API listens on."""
+        if self.host == "localhost":
+            return True
+        with suppress(ValueError):
+            return ipaddress.ip_address(self.host).is_loopback
+        return False
+
+    @property
+    def resolved_allowed_hosts(self) -> frozenset[str] | None:
+        """The names, beside loopback's, by which the API may be called; None where any name will do.
+
+        A name that was not given matters only where nobody needs a key: behind another's name hides his page.
+        """
+        if self.allowed_hosts is not None:
+            return frozenset(name.strip().lower() for name in self.allowed_hosts.split(",") if name.strip())
+        if self.is_for_this_machine:
+            return frozenset({f"[{self.host}]" if ":" in self.host else self.host})
+        return None
 
     @property
     def resolved_database_url(self) -> str:

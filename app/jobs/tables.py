@@ -70,6 +70,12 @@ jobs = Table(
     Column("params", Json, nullable=False),
     Column("warnings", Json, nullable=False),
     Column("cost", Double, nullable=False),
+    Column("priority", String(16), nullable=False, server_default="normal"),
+    # Its place in the fair order: where its owner's share of the service begins and ends (see fairness).
+    Column("start_tag", Double, nullable=False, server_default="0"),
+    Column("tag", Double, nullable=False, server_default="0"),
+    Column("idempotency_key", String(255)),
+    Column("body_sha256", String(64)),
     Column("state", String(16), nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("losses", Integer, nullable=False),
@@ -92,9 +98,51 @@ jobs = Table(
     CheckConstraint("state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')", name="state_is_known"),
     CheckConstraint("NOT (state = 'queued' AND cancel_requested)", name="queued_means_wanted"),
     CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", name="running_means_leased"),
-    Index("ix_jobs_state_number", "state", "number"),
     Index("ix_jobs_owner_number", "owner", "number"),
+    Index("ix_jobs_line", "state", "priority", "model", "tag", "number"),
+    Index("ix_jobs_lane", "owner", "priority", "model", "state", "tag", "number"),
+    Index("ix_jobs_lane_started", "owner", "priority", "model", "started_at"),
+    Index("ix_jobs_started", "priority", "started_at"),
+    Index("ix_jobs_idempotency", "owner", "idempotency_key", unique=True),
     sqlite_autoincrement=True,
+)
+
+# What is still to be forgotten, and nothing else.
+_is_keyed = jobs.c.idempotency_key.is_not(None)
+Index("ix_jobs_keyed", jobs.c.created_at, sqlite_where=_is_keyed, postgresql_where=_is_keyed)
+
+lanes = Table(
+    "lanes",
+    metadata,
+    # Whose jobs wait, or did a moment ago: one row where the queue may have thousands.
+    Column("owner", Text, primary_key=True),
+    Column("priority", String(16), primary_key=True),
+    Column("model", Text, primary_key=True),
+    # When a job came in last.
+    Column("used_at", Double, nullable=False),
+)
+
+principals = Table(
+    "principals",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("is_admin", Boolean, nullable=False),
+    # Its share of the service, where an ordinary one is 1.
+    Column("weight", Double, nullable=False),
+    Column("created_at", Double, nullable=False),
+    CheckConstraint("weight > 0", name="weight_is_positive"),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("principal", Text, ForeignKey("principals.name", ondelete="CASCADE"), nullable=False),
+    Column("secret_sha256", String(64), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("last_used_at", Double),
+    # A key that was revoked stays: a service that ever had keys never opens by itself again.
+    Column("revoked_at", Double),
 )
 
 images = Table(

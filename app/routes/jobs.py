@@ -2,12 +2,12 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, BackgroundTasks, Body, Depends, Query, Request, Response
+from fastapi import APIRouter, BackgroundTasks, Body, Depends, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.openapi.models import Example
 
 from app import desk
-from app.deps import House, Id, Inside, Owner, OwnJob, json_only
+from app.deps import House, Id, Inside, Owner, OwnJob, Viewer, json_only
 from app.errors import (
     BadRequest,
     Conflict,
@@ -71,6 +71,11 @@ router = APIRouter(prefix=PATH, tags=["jobs"], responses=documented(Invalid, Una
 
 Wished = Annotated[Wish, Body(discriminator="task", openapi_examples=EXAMPLES)]
 
+IdempotencyKey = Annotated[
+    str | None,
+    Header(min_length=1, max_length=255, pattern=r"^[\x20-\x7e]+$", description="makes sending a request again safe"),
+]
+
 
 @router.post(
     "",
@@ -79,15 +84,25 @@ Wished = Annotated[Wish, Body(discriminator="task", openapi_examples=EXAMPLES)]
     dependencies=[Depends(json_only)],
     responses=documented(BadRequest, TooLarge, UnsupportedMedia),
 )
-def submit(wish: Wished, house: Inside, owner: Owner, tasks: BackgroundTasks, response: Response) -> JobOut:
-    """Queue a job.  What is not given is filled in from the model's defaults and told in `params`."""
-    return _accepted(house, desk.submit(house, wish, owner, tasks.add_task), response)
+def submit(
+    wish: Wished,
+    house: Inside,
+    owner: Owner,
+    tasks: BackgroundTasks,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> JobOut:
+    """Queue a job.  What is not given is filled in from the model's defaults and told in `params`.
+
+    With an `Idempotency-Key` of the last day and the same body, the job of then is told and nothing is queued.
+    """
+    return _accepted(house, desk.submit(house, wish, owner, tasks.add_task, idempotency_key), response)
 
 
 @router.get("", operation_id="listJobs")
 def index(
     house: Inside,
-    owner: Owner,
+    viewer: Viewer,
     request: Request,
     response: Response,
     state: State | None = None,
@@ -96,7 +111,7 @@ def index(
     cursor: Cursor = None,
 ) -> JobsOut:
     """Your jobs, newest first."""
-    page = house.store.jobs(owner, state, limit, cursor, task)
+    page = house.store.jobs(viewer, state, limit, cursor, task)
     link_next(request, response, page.next)
     return JobsOut(items=[_out(house, job) for job in page.items], next_cursor=page.next)
 
@@ -118,9 +133,9 @@ async def show(
 
 
 @router.post("/{id}/cancel", operation_id="cancelJob", responses=documented(NotFound, Conflict))
-def cancel(id: Id, house: Inside, owner: Owner, tasks: BackgroundTasks) -> JobOut:
+def cancel(id: Id, house: Inside, viewer: Viewer, tasks: BackgroundTasks) -> JobOut:
     """Cancel a job.  Once this is answered, no picture of it will appear.  Asking again changes nothing."""
-    return _out(house, desk.cancel(house, id, owner, tasks.add_task))
+    return _out(house, desk.cancel(house, id, viewer, tasks.add_task))
 
 
 @router.post("/{id}/retry", operation_id="retryJob", status_code=202, responses=documented(NotFound))

@@ -7,7 +7,7 @@ from fastapi import APIRouter, BackgroundTasks, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
 from app import desk
-from app.deps import House, Id, Inside, Owner, OwnJob, form_only
+from app.deps import House, Id, Inside, Owner, OwnJob, Viewer, form_only
 from app.errors import Invalid, problem_of
 from app.faults import Fault
 from app.jobs.failures import NotCancellable, SpecError, UnknownModel
@@ -34,18 +34,20 @@ Fields = Annotated[Mapping[str, str], Depends(sent_fields)]
 
 
 @router.api_route("/", methods=READ)
-def index(request: Request, house: Inside, owner: Owner) -> Response:
+def index(request: Request, house: Inside, viewer: Viewer) -> Response:
     """The form, the jobs on their way, the last prints."""
-    return _bench(request, house, owner, form.read(request.query_params))
+    return _bench(request, house, viewer, form.read(request.query_params))
 
 
 @router.post("/", dependencies=[Depends(form_only)])
-def develop(request: Request, house: Inside, owner: Owner, fields: Fields, tasks: BackgroundTasks) -> Response:
+def develop(
+    request: Request, house: Inside, owner: Owner, viewer: Viewer, fields: Fields, tasks: BackgroundTasks
+) -> Response:
     """Queue what the form asks for and show the job; or the form, with what is wrong beside each field."""
     try:
         job = desk.submit(house, form.wish_of(fields), owner, tasks.add_task)
     except (Invalid, SpecError, UnknownModel) as error:
-        return _bench(request, house, owner, fields, problem_of(error).faults)
+        return _bench(request, house, viewer, fields, problem_of(error).faults)
     return _shown(request, house, job)
 
 
@@ -62,12 +64,12 @@ def card(request: Request, job: OwnJob, house: Inside) -> Response:
 
 
 @router.post("/jobs/{id}/cancel")
-def cancel(request: Request, id: Id, house: Inside, owner: Owner, tasks: BackgroundTasks) -> Response:
+def cancel(request: Request, id: Id, house: Inside, viewer: Viewer, tasks: BackgroundTasks) -> Response:
     """Cancel the job and show it; one that has ended meanwhile is shown as it is."""
     try:
-        job = desk.cancel(house, id, owner, tasks.add_task)
+        job = desk.cancel(house, id, viewer, tasks.add_task)
     except NotCancellable:
-        job = house.store.get(id, owner)
+        job = house.store.get(id, viewer)
     return _shown(request, house, job)
 
 
@@ -78,9 +80,9 @@ def retry(request: Request, job: OwnJob, house: Inside, owner: Owner, tasks: Bac
 
 
 @router.api_route("/images", methods=READ)
-def images(request: Request, house: Inside, owner: Owner, cursor: Cursor = None) -> Response:
+def images(request: Request, house: Inside, viewer: Viewer, cursor: Cursor = None) -> Response:
     """The contact sheet: every print, newest first."""
-    page = house.store.images(owner, PER_PAGE, cursor)
+    page = house.store.images(viewer, PER_PAGE, cursor)
     return render(request, "images.html", images=page.items, next=page.next, is_first=cursor is None)
 
 
@@ -108,7 +110,7 @@ def _shown(request: Request, house: House, job: Job) -> Response:
 
 
 def _bench(
-    request: Request, house: House, owner: str, fields: Mapping[str, str], faults: Sequence[Fault] = ()
+    request: Request, house: House, viewer: str | None, fields: Mapping[str, str], faults: Sequence[Fault] = ()
 ) -> Response:
     """The first page, its form filled with `fields`; where htmx sent a form with faults, the form alone."""
     entry = desk.default_model(house, "text_to_image")
@@ -126,9 +128,9 @@ def _bench(
         response.headers.update({"HX-Retarget": "#wish", "HX-Reswap": "outerHTML"})
         return response
     alive = [
-        job for state in (State.QUEUED, State.RUNNING) for job in house.store.jobs(owner, state, limit=LATEST).items
+        job for state in (State.QUEUED, State.RUNNING) for job in house.store.jobs(viewer, state, limit=LATEST).items
     ]
-    latest = house.store.images(owner, LATEST).items
+    latest = house.store.images(viewer, LATEST).items
     return render(request, "index.html", status=status, cards=_cards(house, alive), images=latest, **filled)
 
 

@@ -2,22 +2,22 @@
 
 import errno
 import fcntl
-import ipaddress
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from redis import RedisError
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.jobs.failures import JobsError
+from app.jobs.failures import JobsError, StoreUnavailable
 from app.jobs.queue import connect
 from app.jobs.settings import Settings
 from app.jobs.storage import open_storage
+from app.jobs.store import open_store
 from app.supervisor.errors import NoAnswer, Refused
 
 DEFAULT_PORT = 7860
@@ -25,19 +25,34 @@ PORTS_TRIED = 100
 ANSWER_WITHIN_S = 5
 
 
-def refuse_strangers(host: str) -> None:
-    """Insist that `host` can be reached from this machine alone.
+def refuse_strangers(settings: Settings, *, unknown_is_none: bool = True) -> None:
+    """Insist that nobody beyond this machine can reach the service while there are no keys.
 
+    A database that cannot be asked has no keys, unless the caller keeps everybody out until it can be.
     Raises: Refused, since without keys everybody who reaches the service may use it.
     """
-    if host != "localhost":
-        with suppress(ValueError):
-            if ipaddress.ip_address(host).is_loopback:
-                return
-        raise Refused(
-            f"DARKROOM_HOST must be a loopback address (127.0.0.1, ::1, localhost), got {host!r}: "
-            "there are no keys yet, so everybody who can reach that address could use this service."
-        )
+    if settings.is_for_this_machine:
+        return
+    try:
+        if _has_keys(settings):
+            return
+    except StoreUnavailable:
+        if not unknown_is_none:
+            return
+    raise Refused(
+        f"DARKROOM_HOST must be a loopback address (127.0.0.1, ::1, localhost), got {settings.host!r}: there are "
+        "no keys yet, so everybody who can reach that address could use this service. Make one first: "
+        "`darkroom keys create NAME --admin`."
+    )
+
+
+def _has_keys(settings: Settings) -> bool:
+    url = make_url(settings.resolved_database_url)
+    # To look into a SQLite that is not there would be to make it.
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+        return False
+    with closing(open_store(settings)) as store:
+        return store.keys.exist()
 
 
 def check_what_is_named(settings: Settings) -> None:

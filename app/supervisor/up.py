@@ -29,8 +29,8 @@ def up(settings: Settings, say: Callable[[str], None], complain: Callable[[str],
 
 
 async def _up(settings: Settings, say: Callable[[str], None]) -> int:
-    refuse_strangers(settings.host)
     check_what_is_named(settings)
+    refuse_strangers(settings)
     with data_folder(settings.data_dir), closing(open_store(settings)) as store:
         # The listener is closed before the children end: who comes too late is refused, not kept waiting.
         async with Launcher(say) as launcher:

@@ -39,7 +39,7 @@ def darkroom(*arguments: str, **settings: str) -> subprocess.CompletedProcess[st
 
 def test_help_names_every_command() -> None:
     shown = CliRunner().invoke(cli, ["--help"]).output
-    for command in ("up", "api", "models", "migrate", "openapi"):
+    for command in ("up", "api", "keys", "models", "migrate", "openapi"):
         assert f" {command} " in shown
 
 
@@ -78,10 +78,11 @@ def test_migrate_makes_a_database_fit_for_use(tmp_path: Path, monkeypatch: pytes
     open_store(Settings(data_dir=tmp_path / "new")).ping()
 
 
-def test_the_api_is_not_opened_to_strangers_unasked() -> None:
+def test_the_api_is_not_opened_to_strangers_unasked(data_dir: Path) -> None:
     done = darkroom("api", DARKROOM_HOST="0.0.0.0")
     assert done.returncode == 1
     assert "DARKROOM_HOST must be a loopback address" in done.stderr
+    assert "darkroom keys create" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -110,3 +111,28 @@ def answers(url: str, process: subprocess.Popen[bytes]) -> bool:
         except httpx2.ConnectError:
             time.sleep(0.05)
     return False
+
+
+def test_a_key_is_made_printed_once_listed_and_revoked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_DATA_DIR", str(tmp_path / "new"))
+    runner = CliRunner()
+    made = runner.invoke(cli, ["keys", "create", "ann", "--admin"])
+    assert made.exit_code == 0
+    token = made.output.strip()
+    key_id, secret = token.split("_", 2)[1:]
+    store = open_store(Settings(data_dir=tmp_path / "new"))
+    assert store.keys.admit(token) is not None
+
+    listed = runner.invoke(cli, ["keys", "list"]).output
+    assert listed.split()[:3] == [key_id, "ann", "admin"]
+    assert secret not in listed
+
+    assert runner.invoke(cli, ["keys", "revoke", key_id]).exit_code == 0
+    assert store.keys.admit(token) is None
+    assert "revoked" in runner.invoke(cli, ["keys", "list"]).output
+
+
+def test_an_impossible_name_is_one_sentence(data_dir: Path) -> None:
+    done = darkroom("keys", "create", "no name", DARKROOM_DATA_DIR=str(data_dir))
+    assert done.returncode == 1
+    assert done.stderr.startswith("darkroom: a name must be 1 to 64 letters")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.jobs.settings import Settings
+from app.jobs.store import Store
 from app.supervisor.errors import NoAnswer, Refused
 from app.supervisor.preflight import DEFAULT_PORT, check_what_is_named, data_folder, listen, refuse_strangers
 from app.supervisor.up import url_of
@@ -19,15 +20,42 @@ def taken() -> Iterator[int]:
         yield other.getsockname()[1]
 
 
+@pytest.fixture
+def away_database_url() -> str:
+    """The URL of a database that is not there."""
+    with socket.create_server(("127.0.0.1", 0)) as finder:
+        return f"postgresql://127.0.0.1:{finder.getsockname()[1]}/darkroom"
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "localhost"])
 def test_a_loopback_host_is_accepted(host: str) -> None:
-    refuse_strangers(host)
+    refuse_strangers(Settings(host=host))
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", "localhost.example.org", ""])
-def test_a_host_beyond_loopback_is_refused_in_a_sentence(host: str) -> None:
-    with pytest.raises(Refused, match=r"DARKROOM_HOST must be a loopback address .* no keys yet"):
-        refuse_strangers(host)
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", "localhost.example.org"])
+def test_a_host_beyond_loopback_is_refused_in_a_sentence_that_says_how_to_make_a_key(
+    host: str, settings: Settings
+) -> None:
+    with pytest.raises(Refused, match=r"DARKROOM_HOST must be a loopback address .* no keys yet.*darkroom keys create"):
+        refuse_strangers(settings.model_copy(update={"host": host}))
+
+
+def test_a_host_beyond_loopback_is_accepted_once_there_is_a_key(settings: Settings, store: Store) -> None:
+    store.keys.create("ann")
+    refuse_strangers(settings.model_copy(update={"host": "0.0.0.0"}))
+
+
+def test_a_database_that_cannot_be_asked_has_no_keys_unless_everybody_is_kept_out(away_database_url: str) -> None:
+    settings = Settings(host="0.0.0.0", database_url=away_database_url)
+    with pytest.raises(Refused):
+        refuse_strangers(settings)
+    refuse_strangers(settings, unknown_is_none=False)
+
+
+def test_a_database_that_does_not_exist_is_not_made_by_looking(tmp_path: Path) -> None:
+    with pytest.raises(Refused):
+        refuse_strangers(Settings(data_dir=tmp_path / "new", host="0.0.0.0"), unknown_is_none=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_port_that_is_asked_for_is_used() -> None:
@@ -51,7 +79,8 @@ def test_a_taken_default_port_moves_to_a_free_one_and_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "url"), [("127.0.0.1", "http://127.0.0.1:{}"), ("localhost", "http://localhost:{}"), ("::1", "http://[::1]:{}")]
+    ("host", "url"),
+    [("127.0.0.1", "http://127.0.0.1:{}"), ("localhost", "http://localhost:{}"), ("::1", "http://[::1]:{}")],
 )
 def test_the_url_is_one_that_a_browser_takes(host: str, url: str) -> None:
     if host == "::1" and not Path("/proc/net/if_inet6").exists():

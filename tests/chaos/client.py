@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
+from uuid import uuid4
 
 import httpx2
 
@@ -29,9 +30,10 @@ class Client:
         self._ended: dict[str, str] = {}
 
     async def submit(self, wish: Mapping[str, Any]) -> str:
-        """Ask until it is accepted; whether a wish without an answer arrived, nobody knows."""
+        """Ask until it is accepted, always under the same key: a wish whose answer was lost may have arrived."""
+        headers = {"Idempotency-Key": uuid4().hex}
         while True:
-            response = await self._ask("POST", JOBS, json=dict(wish))
+            response = await self._ask("POST", JOBS, json=dict(wish), headers=headers)
             if response is not None and response.status_code == 202:
                 job_id: str = response.json()["id"]
                 self.evidence.accepted[job_id] = dict(wish)
@@ -88,6 +90,13 @@ class Client:
             if response.headers["ETag"] != f'"{image["sha256"]}"':
                 self.faults.append(f"picture {image['id']} has the ETag {response.headers['ETag']}")
         return self.evidence
+
+    async def strays(self) -> list[str]:
+        """Jobs that nobody was told of, where the API promises that a wish sent again makes no second one."""
+        if "idempotency-key" not in (await self.insist("/openapi.json")).text.lower():
+            return []
+        strays = self.evidence.jobs.keys() - self.evidence.accepted.keys()
+        return [f"job {job_id} was made of a wish that had made one already" for job_id in strays]
 
     async def close(self) -> None:
         """Hang up."""

@@ -31,7 +31,7 @@ CRASHED = 77
 """The exit status of a process that came to its crash point."""
 
 _ANY_NUMBER_OF_PAGES = 2**30
-_PICTURE = re.compile(r"[0-9]+-[0-9]+\.(?P<kind>\S+?)(?P<unfinished>\.tmp)?$")
+_PICTURE = re.compile(r"[0-9]+-[0-9]+\.(?P<kind>\S+?)(\.[0-9a-f]{8})?(?P<unfinished>\.tmp)?$")
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ MUTANTS = (
     Mutant(
         "the rename",
         "app/jobs/storage/local.py",
-        "unfinished = path.with_name(path.name + UNFINISHED)",
+        'unfinished = path.with_name(f"{path.name}.{token_hex(4)}{UNFINISHED}")',
         "unfinished = path",
         [f"{TESTS}/storage"],
     ),
@@ -147,8 +147,8 @@ MUTANTS = (
     Mutant(
         "the longer patience with Redis while a ring is waited for",
         "worker/consumer.py",
-        "timeout_s=self.dequeue_timeout + 1",
-        "timeout_s=1",
+        "timeout_s=self.dequeue_timeout + 1, retries=0",
+        "timeout_s=1, retries=0",
         ["tests/worker/test_faults.py", "-k", "cut_off"],
     ),
     Mutant(

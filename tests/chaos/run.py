@@ -71,7 +71,8 @@ async def _weather(plan: Plan, stack: Stack, report: Report, say: Callable[[str]
     calm_s = await client.until_all_have_ended(CALM_S)
     evidence = await client.gather()
     await _until_tidy(stack, client)
-    report.violations = [*client.faults, *violations(evidence, stack.files), *_unexplained(stack, client)]
+    found = [*client.faults, *await client.strays(), *violations(evidence, stack.files)]
+    report.violations = found + _unexplained(stack, client)
     _count(report, stack, client, calm_s)
     await client.close()
 

@@ -140,7 +140,7 @@ class Stack:
 
     def _environment(self) -> dict[str, str]:
         said = self.settings.model_dump(exclude_unset=True)
-        return {f"DARKROOM_{name.upper()}": str(value) for name, value in said.items()}
+        return {f"DARKROOM_{name.upper()}": str(value) for name, value in said.items() if value is not None}
 
     def _watched(self, program: Program) -> Program:
         """The program, whose processes are known here as soon as they are ready."""

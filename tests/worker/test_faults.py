@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 import sys
 import threading
 import time
@@ -13,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 import structlog
 from redis import Redis
+from redis.exceptions import TimeoutError as RedisTimeout
 
 from app.jobs import queue
 from app.jobs.catalogue import CatalogueEntry
@@ -23,6 +25,7 @@ from app.jobs.store import State
 from app.jobs.tables import jobs
 from app.supervisor import programs
 from app.supervisor.launcher import Launcher
+from tests.conftest import Valkey
 from tests.faults import FaultyStorage, database_away, database_locked, engines_of, full_database, small_disk
 from tests.worker.conftest import PATIENCE_S, Running, Service, wait_until
 from tests.worker.test_consumer import execute
@@ -154,9 +157,10 @@ def test_a_database_out_of_reach_for_longer_than_the_lease_costs_an_attempt_and_
 def test_a_stopping_worker_gives_back_again_what_the_locked_database_did_not_hear(
     service: Service, start_worker: StartWorker, patient: Settings
 ) -> None:
-    worker = start_worker(step_s=0.05, settings=patient.model_copy(update={"shutdown_s": 20.0}))
-    job_id = service.submit(steps=1000)
-    wait_until(lambda: len(worker.pipeline.stepped) >= 2, "two steps")
+    worker = start_worker(settings=patient.model_copy(update={"shutdown_s": 0.1}))
+    # Its step does not end, so nobody but the one who stops can give it back.
+    job_id = service.submit(prompt="wait")
+    service.wait_for(job_id, State.RUNNING)
     with heard("store.away"), database_locked(patient):
         worker.ask_to_stop()
         time.sleep(0.5)
@@ -195,6 +199,34 @@ def test_an_idle_worker_waits_for_a_ring_without_being_cut_off(
     assert "redis.away" not in {entry["event"] for entry in logs}
 
 
+def test_a_redis_that_hangs_keeps_a_worker_neither_from_its_jobs_nor_from_its_end(
+    service: Service, start_worker: StartWorker, quick: Settings, own_valkey: Valkey
+) -> None:
+    worker = start_worker(settings=quick.model_copy(update={"redis_url": own_valkey.url}))
+    service.wait_for(service.submit(ring=False))
+    assert own_valkey._process is not None
+    own_valkey._process.send_signal(signal.SIGSTOP)
+    for _ in range(2):
+        assert service.wait_for(service.submit(ring=False)).state is State.SUCCEEDED
+    worker.ask_to_stop()
+    worker.thread.join(15)
+    assert not worker.thread.is_alive()
+
+
+def test_a_wait_for_a_ring_is_given_up_once_and_not_asked_again(
+    service: Service, start_worker: StartWorker, quick: Settings, own_valkey: Valkey
+) -> None:
+    bell = start_worker(settings=quick.model_copy(update={"redis_url": own_valkey.url})).consumer._bell
+    assert own_valkey._process is not None
+    own_valkey._process.send_signal(signal.SIGSTOP)
+    started = time.monotonic()
+    with pytest.raises(RedisTimeout):
+        queue.consume(bell, 1)
+    # A second asking would make it four seconds.
+    assert time.monotonic() - started < 3.5
+    own_valkey._process.send_signal(signal.SIGCONT)
+
+
 def waiting_for_a_ring(redis: Redis) -> list[str]:
     return [client["id"] for client in redis.client_list() if "b" in client["flags"]]
 
@@ -212,7 +244,7 @@ def test_a_job_that_breaks_the_device_fails_alone_after_three_workers(
     program = replace(
         program,
         command=[sys.executable, str(SCRIPT), str(tmp_path / "entry.json"), "0.01", "1"],
-        environment={f"DARKROOM_{name.upper()}": str(value) for name, value in said.items()},
+        environment={f"DARKROOM_{name.upper()}": str(value) for name, value in said.items() if value is not None},
     )
     told: list[str] = []
     neighbours = [service.submit() for _ in range(3)]

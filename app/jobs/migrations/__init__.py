@@ -9,8 +9,10 @@ from app.jobs.settings import Settings
 _ADVISORY_LOCK = 0x6461726B
 
 
-def migrate(settings: Settings) -> None:
-    """Bring the database to the newest schema, in one transaction.  Processes that come at once wait in turn.
+def migrate(settings: Settings, version: str = "head") -> None:
+    """Bring the database to a version of the schema, the newest unless another is named, in one transaction.
+
+    Processes that come at once wait in turn.
 
     Raises: StoreUnavailable.
     """
@@ -22,10 +24,13 @@ def migrate(settings: Settings) -> None:
     try:
         with Transactions(engine).writing() as connection:
             if connection.dialect.name == "postgresql":
+                # A large table takes as long as it takes, and so does whoever migrates before us.
+                connection.execute(text("SET LOCAL statement_timeout = 0"))
+                connection.execute(text("SET LOCAL lock_timeout = 0"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _ADVISORY_LOCK})
             config = Config()
             config.set_main_option("script_location", "app.jobs:migrations")
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            command.upgrade(config, version)
     finally:
         engine.dispose()

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from app.jobs.failures import BadKey, SettingsError
 
@@ -14,6 +14,8 @@ UNFINISHED = ".tmp"
 # A name begins with a letter or digit: so it is never `..`, hidden, or empty.
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}(/[A-Za-z0-9][A-Za-z0-9._-]{0,127}){0,3}")
 
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+
 
 class Storage(Protocol):
     """What every storage does, from any thread; what cannot be done raises StorageError."""
@@ -21,6 +23,7 @@ class Storage(Protocol):
     def put(self, key: str, data: bytes) -> None:
         """Store `data`; it is visible wholly or not at all, and survives the power going away.
 
+        What is stored is never replaced: the same bytes may be put again, others are an error.
         Raises: BadKey; StorageFull.
         """
 
@@ -67,13 +70,19 @@ def thumbnail_key(job_id: str, attempt: int, index: int, side: int) -> str:
 
 
 def open_storage(url: str) -> Storage:
-    """The storage at `url`: file:///absolute/folder.
+    """The storage at `url`: file:///absolute/folder, or s3://bucket/prefix?option=value.
 
     Raises: SettingsError for any other URL.
     """
-    from app.jobs.storage.local import LocalStorage
-
     parts = urlsplit(url)
-    if parts.scheme != "file" or parts.netloc or not parts.path.startswith("/"):
-        raise SettingsError(f"a storage URL must be file:///absolute/folder, got {url!r}")
-    return LocalStorage(Path(unquote(parts.path)))
+    if parts.scheme == "file" and not parts.netloc and parts.path.startswith("/"):
+        from app.jobs.storage.local import LocalStorage
+
+        return LocalStorage(Path(unquote(parts.path)))
+    prefix = unquote(parts.path).strip("/")
+    if parts.scheme == "s3" and _BUCKET.fullmatch(parts.netloc) and (not prefix or _KEY.fullmatch(prefix)):
+        from app.jobs.storage.object import ObjectStorage
+
+        return ObjectStorage(parts.netloc, prefix, dict(parse_qsl(parts.query)))
+    shapes = "file:///absolute/folder or s3://bucket/prefix"
+    raise SettingsError(f"a storage URL must be {shapes}, got {url.partition('?')[0]!r}")

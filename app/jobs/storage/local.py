@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from typing import BinaryIO
 
 from app.jobs.failures import NoSuchFile, StorageError, StorageFull
@@ -29,8 +30,14 @@ class LocalStorage:
     def put(self, key: str, data: bytes) -> None:
         """Write, fsync, rename, fsync the folder."""
         path = self._root / check_key(key)
-        unfinished = path.with_name(path.name + UNFINISHED)
+        # A name of its own: of two who store the same at once, none may rename what the other is still writing.
+        unfinished = path.with_name(f"{path.name}.{token_hex(4)}{UNFINISHED}")
         with _errors_of(key):
+            if path.is_file():
+                if path.read_bytes() != data:
+                    raise StorageError(f"something else is stored under {key!r} already")
+                _fsync_folder(path.parent)
+                return
             _make_folder(path.parent)
             try:
                 with unfinished.open("wb") as file:

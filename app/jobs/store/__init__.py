@@ -2,15 +2,18 @@
 lies in one module a role:
 
     submitting   the front door: submit, cancel
+    fairness     the order in which jobs are taken, between owners and priorities
     claiming     the worker while it holds a job: claim, beat, give back
     finishing    the worker's last word about an attempt, and how a lost answer is read back
     sweeping     any process, every few seconds: what nobody else will do any more
     inputs       pictures that jobs are made from: blobs, pins, uploads
     reading      jobs, images, positions; changes nothing
     registering  models and workers: the catalogue
+    admitting    principals and their keys;  keyring  the store's part that keeps them
     records      the frozen facts that go in and out
 """
 
+from app.jobs.store.admitting import LOCAL, Key, NewKey, Principal
 from app.jobs.store.records import (
     Beat,
     Blob,
@@ -18,11 +21,13 @@ from app.jobs.store.records import (
     Claim,
     ClaimBeat,
     Failed,
+    Idempotency,
     Image,
     Job,
     JobFailure,
     Outcome,
     Page,
+    Priority,
     Progress,
     PublishedImage,
     State,
@@ -36,17 +41,23 @@ from app.jobs.store.registering import find_model
 from app.jobs.store.store import Store, migrate, open_store
 
 __all__ = [
+    "LOCAL",
     "Beat",
     "Blob",
     "Cancelled",
     "Claim",
     "ClaimBeat",
     "Failed",
+    "Idempotency",
     "Image",
     "Job",
     "JobFailure",
+    "Key",
+    "NewKey",
     "Outcome",
     "Page",
+    "Principal",
+    "Priority",
     "Progress",
     "PublishedImage",
     "State",

@@ -1,15 +1,16 @@
 """What a worker does to a row while it holds it: claim it, beat for it, give it back."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import structlog
 from pydantic import ValidationError
-from sqlalchemy import Connection, and_, case, literal, not_, or_, select, tuple_, update
+from sqlalchemy import Connection, Row, and_, case, not_, select, tuple_, update
 
 from app.jobs.failures import ErrorCode, Reason
 from app.jobs.settings import Settings
 from app.jobs.spec import read_params
-from app.jobs.store import inputs
+from app.jobs.store import fairness, inputs
 from app.jobs.store.records import Beat, Claim, ClaimBeat, State
 from app.jobs.store.rows import change, ended, held, queued_again
 from app.jobs.tables import database_now, jobs, models
@@ -18,38 +19,21 @@ log = structlog.get_logger()
 
 
 def claim_next(
-    connection: Connection, worker: str, served: Sequence[str], lease_s: float, *, alone: bool
+    connection: Connection,
+    worker: str,
+    served: Sequence[str],
+    settings: Settings,
+    *,
+    loaded: str | None,
+    alone: bool,
 ) -> Claim | None:
-    """queued -> running with the next attempt, for the oldest row that is due; None if there is none.
+    """queued -> running with the next attempt, for the row that is next; None if there is none.
+
 
     Unless the worker is `alone`, with nothing else in hand, it gets no job that must run alone.
     A row whose params this version cannot read would block the queue for ever; it fails instead.
     """
-    oldest = (
-        select(jobs.c.number)
-        .where(jobs.c.state == State.QUEUED, jobs.c.not_before <= database_now(), jobs.c.model.in_(served))
-        .where(or_(not_(jobs.c.solo), literal(alone)))
-        .order_by(jobs.c.number)
-        .limit(1)
-        # PostgreSQL: claimers pass by each other's rows.  SQLite: BEGIN IMMEDIATE lets one in at a time.
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
-    )
-    revision = select(models.c.revision).where(models.c.name == jobs.c.model).scalar_subquery()
-    take = (
-        update(jobs)
-        .where(jobs.c.number == oldest, jobs.c.state == State.QUEUED)
-        .values(
-            state=State.RUNNING,
-            attempt=jobs.c.attempt + 1,
-            worker=worker,
-            lease_until=database_now() + lease_s,
-            started_at=database_now(),
-            model_revision=revision,
-        )
-        .returning(jobs.c.id, jobs.c.attempt, jobs.c.owner, jobs.c.params, jobs.c.solo)
-    )
-    while row := connection.execute(take).one_or_none():
+    while row := _take_next(connection, worker, served, settings, loaded, alone):
         try:
             pins = inputs.keys_of(connection, row.id)
             return Claim(row.id, row.attempt, row.owner, read_params(row.params), pins, row.solo)
@@ -57,6 +41,35 @@ def claim_next(
             log.error("job.unreadable", job_id=row.id, error=str(error))
             code = ErrorCode.BAD_PARAMS
             change(connection, jobs.c.id == row.id, ended(State.FAILED, code, code.message))
+    return None
+
+
+def _take_next(
+    connection: Connection,
+    worker: str,
+    served: Sequence[str],
+    settings: Settings,
+    loaded: str | None,
+    alone: bool,
+) -> Row[Any] | None:
+    revision = select(models.c.revision).where(models.c.name == jobs.c.model).scalar_subquery()
+    for found, changed in fairness.next_in_line(connection, served, loaded, alone, settings.starvation_s):
+        take = (
+            update(jobs)
+            .where(jobs.c.number == found.scalar_subquery())
+            .values(
+                state=State.RUNNING,
+                attempt=jobs.c.attempt + 1,
+                worker=worker,
+                lease_until=database_now() + settings.lease_s,
+                started_at=database_now(),
+                model_revision=revision,
+                **changed,
+            )
+            .returning(jobs.c.id, jobs.c.attempt, jobs.c.owner, jobs.c.params, jobs.c.solo)
+        )
+        if row := connection.execute(take).one_or_none():
+            return row
     return None
 
 

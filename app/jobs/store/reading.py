@@ -1,4 +1,4 @@
-"""Rows as their owner may see them.  Nothing here changes anything, or takes a lock."""
+"""Rows as their owner may see them, or an admin.  Nothing here changes anything, or takes a lock."""
 
 import re
 from collections import defaultdict
@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, overload
 
-from sqlalchemy import Connection, RowMapping, Select, Table, func, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Table, func, select, true
 
 from app.jobs import tables
 from app.jobs.failures import BadCursor, NotFound
 from app.jobs.spec import read_params
-from app.jobs.store.records import Image, Job, JobFailure, Page, Progress, State, Timings
+from app.jobs.store import fairness
+from app.jobs.store.records import Image, Job, JobFailure, Page, Priority, Progress, State, Timings
 
 _IMAGES = select(tables.images, tables.jobs.c.params).join(tables.jobs)
 
@@ -19,9 +20,14 @@ _IMAGES = select(tables.images, tables.jobs.c.params).join(tables.jobs)
 _CURSOR = re.compile(r"[0-9]{1,18}")
 
 
-def job(connection: Connection, job_id: str, owner: str) -> Job:
+def belongs(table: Table, owner: str | None) -> ColumnElement[bool]:
+    """The owner's rows; everybody's where there is no owner."""
+    return true() if owner is None else table.c.owner == owner
+
+
+def job(connection: Connection, job_id: str, owner: str | None) -> Job:
     """One job with its images.  Raises: NotFound."""
-    query = select(tables.jobs).where(tables.jobs.c.id == job_id, tables.jobs.c.owner == owner)
+    query = select(tables.jobs).where(tables.jobs.c.id == job_id, belongs(tables.jobs, owner))
     row = connection.execute(query).mappings().one_or_none()
     if row is None:
         raise NotFound(f"there is no job {job_id!r}")
@@ -29,10 +35,10 @@ def job(connection: Connection, job_id: str, owner: str) -> Job:
 
 
 def jobs(
-    connection: Connection, owner: str, state: str | None, task: str | None, limit: int, cursor: str | None
+    connection: Connection, owner: str | None, state: str | None, task: str | None, limit: int, cursor: str | None
 ) -> Page[Job]:
     """The owner's jobs, newest first.  Raises: BadCursor."""
-    wanted = [tables.jobs.c.owner == owner]
+    wanted = [belongs(tables.jobs, owner)]
     if state is not None:
         wanted.append(tables.jobs.c.state == state)
     if task is not None:
@@ -41,30 +47,31 @@ def jobs(
     return Page(tuple(_with_images(connection, rows)), following)
 
 
-def image(connection: Connection, image_id: str, owner: str) -> Image:
+def image(connection: Connection, image_id: str, owner: str | None) -> Image:
     """One published image.  Raises: NotFound."""
-    query = _IMAGES.where(tables.images.c.id == image_id, tables.images.c.owner == owner)
+    query = _IMAGES.where(tables.images.c.id == image_id, belongs(tables.images, owner))
     row = connection.execute(query).mappings().one_or_none()
     if row is None:
         raise NotFound(f"there is no image {image_id!r}")
     return _image(row)
 
 
-def images(connection: Connection, owner: str, limit: int, cursor: str | None) -> Page[Image]:
+def images(connection: Connection, owner: str | None, limit: int, cursor: str | None) -> Page[Image]:
     """The owner's images, newest first.  Raises: BadCursor."""
-    query = _IMAGES.where(tables.images.c.owner == owner)
+    query = _IMAGES.where(belongs(tables.images, owner))
     rows, following = _page(connection, tables.images, query, limit, cursor)
     return Page(tuple(_image(row) for row in rows), following)
 
 
 def position(connection: Connection, job_id: str) -> int | None:
-    """How many queued jobs came before this one; None unless it is queued."""
-    is_queued = tables.jobs.c.state == State.QUEUED
-    number = connection.execute(select(tables.jobs.c.number).where(tables.jobs.c.id == job_id, is_queued)).scalar()
-    if number is None:
+    """How many queued jobs are taken before this one, as things stand; None unless it is queued."""
+    columns = tables.jobs.c.priority, tables.jobs.c.tag, tables.jobs.c.number
+    query = select(*columns).where(tables.jobs.c.id == job_id, tables.jobs.c.state == State.QUEUED)
+    row = connection.execute(query).one_or_none()
+    if row is None:
         return None
-    before = select(func.count()).select_from(tables.jobs).where(is_queued, tables.jobs.c.number < number)
-    return connection.execute(before).scalar_one()
+    is_before = fairness.is_before(Priority(row.priority), row.tag, row.number)
+    return connection.execute(select(func.count()).select_from(tables.jobs).where(is_before)).scalar_one()
 
 
 def queue_length(connection: Connection) -> int:
@@ -107,6 +114,7 @@ def _job(row: RowMapping, images: list[Image]) -> Job:
         params=read_params(row["params"]),
         warnings=tuple(row["warnings"]),
         cost=row["cost"],
+        priority=Priority(row["priority"]),
         state=State(row["state"]),
         attempt=row["attempt"],
         losses=row["losses"],

@@ -26,6 +26,21 @@ class State(StrEnum):
         return self not in (State.QUEUED, State.RUNNING)
 
 
+class Priority(StrEnum):
+    """`low` jobs are taken when no `normal` one waits."""
+
+    NORMAL = "normal"
+    LOW = "low"
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """What makes two requests one: the client's key, and the SHA-256 of what the request asks for."""
+
+    key: str
+    body_sha256: str
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Denoising steps done and in all, summed over the job's images."""
@@ -87,6 +102,7 @@ class Job:
     params: Params
     warnings: tuple[str, ...]
     cost: float
+    priority: Priority
     state: State
     attempt: int
     losses: int

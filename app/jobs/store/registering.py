@@ -5,29 +5,32 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, delete, select, update
 
 from app.jobs.catalogue import CatalogueEntry
 from app.jobs.failures import CatalogueEmpty, UnknownModel
 from app.jobs.store.records import Worker
+from app.jobs.store.rows import upsert
 from app.jobs.tables import database_now, models, served_models, workers
 
 
 def register_model(connection: Connection, worker: str, entry: CatalogueEntry) -> None:
     """Write the model's newest entry, and that this worker serves it."""
     seen = {"name": worker, "seen_at": database_now()}
-    _upsert(connection, workers, seen, only_if_new={"facts": {}})
+    upsert(connection, workers, seen, only_if_new={"facts": {}})
     told = {"revision": entry.revision, "entry": entry.model_dump(mode="json"), "served_at": database_now()}
-    _upsert(connection, models, {"name": entry.name} | told)
-    _upsert(connection, served_models, {"worker": worker, "model": entry.name})
+    upsert(connection, models, {"name": entry.name} | told)
+    upsert(connection, served_models, {"worker": worker, "model": entry.name})
 
 
 def worker_beat(connection: Connection, worker: str, facts: Mapping[str, Any]) -> None:
     """Write that the worker lives, and with it that its models are served."""
-    _upsert(connection, workers, {"name": worker, "seen_at": database_now(), "facts": dict(facts)})
+    upsert(connection, workers, {"name": worker, "seen_at": database_now(), "facts": dict(facts)})
     served = select(served_models.c.model).where(served_models.c.worker == worker)
-    connection.execute(update(models).where(models.c.name.in_(served)).values(served_at=database_now()))
+    # Locked by name: workers that serve the same models would else lock each other out.
+    names = select(models.c.name).where(models.c.name.in_(served)).order_by(models.c.name).with_for_update()
+    locked = connection.execute(names).scalars().all()
+    connection.execute(update(models).where(models.c.name.in_(locked)).values(served_at=database_now()))
 
 
 def worker_left(connection: Connection, worker: str) -> None:
@@ -61,19 +64,3 @@ def find_model(entries: Sequence[CatalogueEntry], name: str) -> CatalogueEntry:
         if entry.name == name:
             return entry
     raise UnknownModel(name, [entry.name for entry in entries])
-
-
-def _upsert(
-    connection: Connection, table: Table, values: dict[str, Any], only_if_new: dict[str, Any] | None = None
-) -> None:
-    """Insert a row, or overwrite the `values` of the one with its primary key."""
-    keys = [column.name for column in table.primary_key]
-    # Both dialects say ON CONFLICT, each with a class of its own.
-    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    statement = insert(table).values(values | (only_if_new or {}))
-    changed = {name: value for name, value in values.items() if name not in keys}
-    if changed:
-        statement = statement.on_conflict_do_update(index_elements=keys, set_=changed)
-    else:
-        statement = statement.on_conflict_do_nothing(index_elements=keys)
-    connection.execute(statement)

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from app.jobs.store.records import Claim, State
 from app.jobs.tables import database_now, jobs
@@ -20,6 +21,15 @@ def held(claim: Claim) -> ColumnElement[bool]:
 def lease_has_run_out() -> ColumnElement[bool]:
     """Rows whose worker has been silent for too long."""
     return and_(jobs.c.state == State.RUNNING, jobs.c.lease_until < database_now())
+
+
+def unlocked(table: Table, guard: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The rows that pass the guard and that nobody is changing just now.
+
+    Whoever changes many rows at once, and may come again, must not wait: two who do lock each other out.
+    """
+    key = tuple_(*table.primary_key)
+    return and_(guard, key.in_(select(*table.primary_key).where(guard).with_for_update(skip_locked=True, of=table)))
 
 
 def ended(state: State, code: str | None = None, message: str | None = None) -> dict[str, Any]:
@@ -50,3 +60,19 @@ def queued_again(delay_s: float = 0.0) -> dict[str, Any]:
 def change(connection: Connection, guard: ColumnElement[bool], values: dict[str, Any]) -> tuple[str, ...]:
     """Change every row that passes the guard, in one UPDATE; returns their job ids."""
     return tuple(connection.execute(update(jobs).where(guard).values(values).returning(jobs.c.id)).scalars())
+
+
+def upsert(
+    connection: Connection, table: Table, values: dict[str, Any], only_if_new: dict[str, Any] | None = None
+) -> None:
+    """Insert a row, or overwrite the `values` of the one with its primary key."""
+    keys = [column.name for column in table.primary_key]
+    # Both dialects say ON CONFLICT, each with a class of its own.
+    insert = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    statement = insert(table).values(values | (only_if_new or {}))
+    changed = {name: value for name, value in values.items() if name not in keys}
+    if changed:
+        statement = statement.on_conflict_do_update(index_elements=keys, set_=changed)
+    else:
+        statement = statement.on_conflict_do_nothing(index_elements=keys)
+    connection.execute(statement)

@@ -12,11 +12,13 @@ from app.jobs.migrations import migrate
 from app.jobs.settings import Settings
 from app.jobs.spec import Params
 from app.jobs.store import claiming, finishing, inputs, reading, registering, submitting, sweeping
+from app.jobs.store.keyring import Keyring
 from app.jobs.store.records import (
     Beat,
     Blob,
     Claim,
     ClaimBeat,
+    Idempotency,
     Image,
     Job,
     Outcome,
@@ -39,13 +41,14 @@ def open_store(settings: Settings) -> "Store":
 
 
 class Store:
-    """Jobs, images, models and workers.  Every method raises StoreUnavailable while the database is away."""
+    """Jobs, images, models, workers and keys.  Every method raises StoreUnavailable while the database is away."""
 
     def __init__(self, engine: Engine, settings: Settings, beats: Engine | None = None) -> None:
         """Keep everything in `engine`'s database; `beats` is used for beats alone, if given."""
         self._settings = settings
         self._engines = [engine] if beats is None else [engine, beats]
         self._transactions = Transactions(engine)
+        self.keys = Keyring(self._transactions)
         self._beats = Transactions(engine if beats is None else beats)
 
     def close(self) -> None:
@@ -60,15 +63,30 @@ class Store:
 
     # The front door
 
-    def submit(self, params: Params, owner: str, warnings: Sequence[str] = ()) -> Job:
+    def submit(
+        self,
+        params: Params,
+        owner: str,
+        warnings: Sequence[str] = (),
+        *,
+        idempotency: Idempotency | None = None,
+    ) -> Job:
         """Queue a job, with the pictures it is made from, and commit it; the caller rings afterwards.
 
-        Raises: QueueFull; InputGone.
+        With the `idempotency` of an earlier submit, its job is returned and nothing is queued.
+        Raises: QueueFull; InputGone; IdempotencyConflict.
         """
         with self._transactions.writing() as connection:
-            return submitting.submit(connection, params, owner, warnings, self._settings.max_queued_jobs)
+            return submitting.submit(
+                connection, params, owner, warnings, idempotency, self._settings.max_queued_jobs
+            )
 
-    def cancel(self, job_id: str, owner: str) -> Job:
+    def made_before(self, owner: str, idempotency: Idempotency) -> Job | None:
+        """The job that this very request made; None if none did.  Raises: IdempotencyConflict."""
+        with self._transactions.reading() as connection:
+            return submitting.made_before(connection, owner, idempotency)
+
+    def cancel(self, job_id: str, owner: str | None) -> Job:
         """End a queued job, ask a running one to end; asking again changes nothing.
 
         Once this returns, no image of the job will ever be published.
@@ -77,14 +95,14 @@ class Store:
         with self._transactions.writing() as connection:
             return submitting.cancel(connection, job_id, owner)
 
-    def get(self, job_id: str, owner: str) -> Job:
-        """One job with its images.  Raises: NotFound."""
+    def get(self, job_id: str, owner: str | None) -> Job:
+        """One job with its images; anybody's where no owner is named.  Raises: NotFound."""
         with self._transactions.reading() as connection:
             return reading.job(connection, job_id, owner)
 
     def jobs(
         self,
-        owner: str,
+        owner: str | None,
         state: State | str | None = None,
         limit: int = 20,
         cursor: str | None = None,
@@ -94,12 +112,12 @@ class Store:
         with self._transactions.reading() as connection:
             return reading.jobs(connection, owner, state, task, limit, cursor)
 
-    def image(self, image_id: str, owner: str) -> Image:
+    def image(self, image_id: str, owner: str | None) -> Image:
         """One published image.  Raises: NotFound."""
         with self._transactions.reading() as connection:
             return reading.image(connection, image_id, owner)
 
-    def images(self, owner: str, limit: int = 20, cursor: str | None = None) -> Page[Image]:
+    def images(self, owner: str | None, limit: int = 20, cursor: str | None = None) -> Page[Image]:
         """The owner's images, newest first.  Raises: BadCursor."""
         with self._transactions.reading() as connection:
             return reading.images(connection, owner, limit, cursor)
@@ -116,13 +134,16 @@ class Store:
 
     # The worker
 
-    def claim_next(self, worker: str, models: Sequence[str], *, alone: bool = True) -> Claim | None:
-        """Take the oldest job that is due and whose model is among `models`; None if there is none.
+    def claim_next(
+        self, worker: str, models: Sequence[str], *, loaded: str | None = None, alone: bool = True
+    ) -> Claim | None:
+        """Take the job that is next, due, and for one of `models`; None if there is none.
 
-        `alone` says that the worker has nothing else in hand; otherwise it gets no job that must run alone.
+        Among the first few, one for the model that is `loaded` is preferred.  `alone` says that the worker has
+        nothing else in hand; otherwise it gets no job that must run alone.
         """
         with self._transactions.writing() as connection:
-            return claiming.claim_next(connection, worker, models, self._settings.lease_s, alone=alone)
+            return claiming.claim_next(connection, worker, models, self._settings, loaded=loaded, alone=alone)
 
     def beat(self, worker: str, claims: Sequence[ClaimBeat]) -> Beat:
         """Renew the leases of all claims and write their progress, in one UPDATE."""

@@ -3,21 +3,35 @@
 from collections.abc import Sequence
 from uuid import uuid4
 
-from sqlalchemy import Connection, and_, case, insert, or_
+from sqlalchemy import Connection, and_, case, insert, or_, select
 
-from app.jobs.failures import NotCancellable, QueueFull
+from app.jobs.failures import IdempotencyConflict, NotCancellable, QueueFull
 from app.jobs.spec import Params, cost, steps_in_all
-from app.jobs.store import inputs, reading
-from app.jobs.store.records import Job, State
-from app.jobs.store.rows import change
-from app.jobs.tables import database_now, jobs
+from app.jobs.store import fairness, inputs, reading
+from app.jobs.store.records import Idempotency, Job, Priority, State
+from app.jobs.store.rows import change, upsert
+from app.jobs.tables import database_now, jobs, lanes
 
 
-def submit(connection: Connection, params: Params, owner: str, warnings: Sequence[str], max_queued: int) -> Job:
-    """Insert a queued row and pin the pictures it is made from.  Raises: QueueFull; InputGone."""
+def submit(
+    connection: Connection,
+    params: Params,
+    owner: str,
+    warnings: Sequence[str],
+    idempotency: Idempotency | None,
+    max_queued: int,
+) -> Job:
+    """Insert a queued row and pin the pictures it is made from; or find the row that the same request made before.
+
+    Raises: QueueFull; InputGone; IdempotencyConflict.
+    """
+    priority = Priority(params.priority)
+    fairness.one_submit_at_a_time(connection, owner)
+    if idempotency is not None and (known := made_before(connection, owner, idempotency)):
+        return known
     if reading.queue_length(connection) >= max_queued:
         raise QueueFull(max_queued)
-    job_id = uuid4().hex
+    job_id, start_tag = uuid4().hex, fairness.start_tag(connection, owner, priority)
     connection.execute(
         insert(jobs).values(
             id=job_id,
@@ -27,6 +41,11 @@ def submit(connection: Connection, params: Params, owner: str, warnings: Sequenc
             params=params.model_dump(mode="json"),
             warnings=list(warnings),
             cost=cost(params),
+            priority=priority,
+            start_tag=start_tag,
+            tag=start_tag + cost(params) / fairness.weight(connection, owner),
+            idempotency_key=None if idempotency is None else idempotency.key,
+            body_sha256=None if idempotency is None else idempotency.body_sha256,
             state=State.QUEUED,
             attempt=0,
             losses=0,
@@ -41,10 +60,25 @@ def submit(connection: Connection, params: Params, owner: str, warnings: Sequenc
         )
     )
     inputs.pin(connection, job_id, params.inputs)
+    lane = {"owner": owner, "priority": priority, "model": params.model}
+    upsert(connection, lanes, lane | {"used_at": database_now()})
     return reading.job(connection, job_id, owner)
 
 
-def cancel(connection: Connection, job_id: str, owner: str) -> Job:
+def made_before(connection: Connection, owner: str, idempotency: Idempotency) -> Job | None:
+    """The job that this very request made; None if none did.  Raises: IdempotencyConflict."""
+    query = select(jobs.c.id, jobs.c.body_sha256).where(
+        jobs.c.owner == owner, jobs.c.idempotency_key == idempotency.key
+    )
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        return None
+    if row.body_sha256 != idempotency.body_sha256:
+        raise IdempotencyConflict("the idempotency key was used before, for another request")
+    return reading.job(connection, row.id, owner)
+
+
+def cancel(connection: Connection, job_id: str, owner: str | None) -> Job:
     """queued -> cancelled; running -> asked to end.  Raises: NotFound; NotCancellable.
 
     One UPDATE decides between the two, so that a claim cannot come between the question and the answer.
@@ -52,7 +86,7 @@ def cancel(connection: Connection, job_id: str, owner: str) -> Job:
     is_queued = jobs.c.state == State.QUEUED
     change(
         connection,
-        and_(jobs.c.id == job_id, jobs.c.owner == owner, or_(is_queued, jobs.c.state == State.RUNNING)),
+        and_(jobs.c.id == job_id, reading.belongs(jobs, owner), or_(is_queued, jobs.c.state == State.RUNNING)),
         {
             "state": case((is_queued, State.CANCELLED), else_=jobs.c.state),
             "finished_at": case((is_queued, database_now()), else_=None),

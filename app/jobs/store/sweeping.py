@@ -9,10 +9,11 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, not_, se
 from app.jobs.failures import ErrorCode
 from app.jobs.settings import Settings
 from app.jobs.store.records import State, Swept
-from app.jobs.store.rows import change, ended, lease_has_run_out, queued_again
-from app.jobs.tables import database_now, files, jobs, models, workers
+from app.jobs.store.rows import change, ended, lease_has_run_out, queued_again, unlocked
+from app.jobs.tables import database_now, files, jobs, lanes, models, workers
 
 _FORGET_WORKER_S = 3600.0
+_CLOSE_LANE_S = 60.0
 
 # SQLite takes 32,766 variables in a statement, PostgreSQL 65,535.
 _KEYS_AT_ONCE = 1000
@@ -27,11 +28,18 @@ def sweep(connection: Connection, settings: Settings) -> Swept:
     is_spent = jobs.c.attempt - jobs.c.infra_failures >= settings.max_attempts
     counted = {"losses": jobs.c.losses + 1, "solo": jobs.c.losses >= 1}
 
-    cancelled = change(connection, and_(lease_has_run_out(), jobs.c.cancel_requested), ended(State.CANCELLED))
-    lost = change(connection, and_(run_out, is_spent), _failed(ErrorCode.WORKER_LOST) | counted)
-    requeued = change(connection, and_(run_out, not_(is_spent)), queued_again() | counted)
-    unwanted = change(connection, _has_no_worker(settings.model_wait_s), _failed(ErrorCode.MODEL_UNAVAILABLE))
-    connection.execute(delete(workers).where(workers.c.seen_at < database_now() - _FORGET_WORKER_S))
+    def sweep_up(guard: ColumnElement[bool], values: dict[str, Any]) -> tuple[str, ...]:
+        # What is locked is being changed by somebody who lives; the next sweep looks at it again.
+        return change(connection, unlocked(jobs, guard), values)
+
+    cancelled = sweep_up(and_(lease_has_run_out(), jobs.c.cancel_requested), ended(State.CANCELLED))
+    lost = sweep_up(and_(run_out, is_spent), _failed(ErrorCode.WORKER_LOST) | counted)
+    requeued = sweep_up(and_(run_out, not_(is_spent)), queued_again() | counted)
+    unwanted = _fail_unwanted(connection, settings.model_wait_s)
+    gone = workers.c.seen_at < database_now() - _FORGET_WORKER_S
+    connection.execute(delete(workers).where(unlocked(workers, gone)))
+    _forget_keys(connection, settings.idempotency_s)
+    _close_lanes(connection)
 
     due = select(jobs.c.id).where(jobs.c.state == State.QUEUED, jobs.c.not_before <= database_now()).limit(1)
     return Swept(
@@ -42,14 +50,37 @@ def sweep(connection: Connection, settings: Settings) -> Swept:
     )
 
 
+def _forget_keys(connection: Connection, after_s: float) -> None:
+    """From now on a request with such a key is a new one."""
+    is_old = and_(jobs.c.idempotency_key.is_not(None), jobs.c.created_at < database_now() - after_s)
+    change(connection, unlocked(jobs, is_old), {"idempotency_key": None, "body_sha256": None})
+
+
+def _close_lanes(connection: Connection) -> None:
+    """Remove the lanes in which nobody waits; the next submit opens them again.
+
+    Not at once: a submit that is under way has its lane already, and its job is not to be seen yet.
+    """
+    in_lane = and_(jobs.c.owner == lanes.c.owner, jobs.c.priority == lanes.c.priority, jobs.c.model == lanes.c.model)
+    is_used = exists().where(in_lane, jobs.c.state.in_([State.QUEUED, State.RUNNING]))
+    is_old = lanes.c.used_at < database_now() - _CLOSE_LANE_S
+    connection.execute(delete(lanes).where(unlocked(lanes, and_(is_old, not_(is_used)))))
+
+
 def _failed(code: ErrorCode) -> dict[str, Any]:
     return ended(State.FAILED, code, code.message)
 
 
-def _has_no_worker(wait_s: float) -> ColumnElement[bool]:
+def _fail_unwanted(connection: Connection, wait_s: float) -> tuple[str, ...]:
+    """Fail what has waited for too long for a model that nobody serves any more."""
     then = database_now() - wait_s
-    was_served = exists().where(models.c.name == jobs.c.model, models.c.served_at > then)
-    return and_(jobs.c.state == State.QUEUED, jobs.c.queued_at < then, not_(was_served))
+    was_served = exists().where(models.c.name == lanes.c.model, models.c.served_at > then)
+    # The lanes know which models are waited for, without a look at every row that waits.
+    unserved = connection.execute(select(lanes.c.model).distinct().where(not_(was_served))).scalars().all()
+    if not unserved:
+        return ()
+    waits = and_(jobs.c.state == State.QUEUED, jobs.c.model.in_(unserved), jobs.c.queued_at < then)
+    return change(connection, unlocked(jobs, waits), _failed(ErrorCode.MODEL_UNAVAILABLE))
 
 
 def orphans(connection: Connection, keys: Iterable[str]) -> set[str]:

@@ -13,11 +13,14 @@ from app.jobs.failures import StoreUnavailable
 from app.jobs.settings import Settings
 from app.jobs.store import Store, open_store
 
+on_sqlite = pytest.mark.parametrize("database_url", [None], ids=["sqlite"])
+
 
 def path_of(settings: Settings) -> Path:
     return settings.data_dir / "darkroom.sqlite3"
 
 
+@on_sqlite
 def test_every_connection_is_durable_and_checks_references(settings: Settings) -> None:
     engine = open_engine(settings)
     with engine.connect() as one, engine.connect() as two:
@@ -35,6 +38,7 @@ def test_every_connection_is_durable_and_checks_references(settings: Settings) -
     engine.dispose()
 
 
+@on_sqlite
 def test_a_writer_has_the_lock_before_it_reads(settings: Settings) -> None:
     transactions = Transactions(open_engine(settings))
     stranger = sqlite3.connect(path_of(settings), timeout=0, isolation_level=None)
@@ -47,6 +51,7 @@ def test_a_writer_has_the_lock_before_it_reads(settings: Settings) -> None:
     stranger.close()
 
 
+@on_sqlite
 def test_writers_of_one_process_take_turns(settings: Settings) -> None:
     transactions = Transactions(open_engine(settings))
     inside, leave, second_inside = Event(), Event(), Event()
@@ -87,6 +92,7 @@ def test_a_block_that_raises_changes_nothing(settings: Settings, store: Store) -
         assert connection.execute(text("SELECT count(*) FROM workers")).scalar() == 0
 
 
+@on_sqlite
 def test_a_locked_database_is_unavailable(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.jobs.database.BUSY_TIMEOUT_S", 0.05)
     store = open_store(settings)
@@ -115,6 +121,7 @@ def test_a_migrated_database_answers_the_ping(store: Store) -> None:
     store.ping()
 
 
+@on_sqlite
 def test_a_full_disk_is_unavailable_and_reading_goes_on(settings: Settings) -> None:
     engine = open_engine(settings)
     store = Store(engine, settings)
@@ -138,6 +145,7 @@ def test_a_mistake_of_ours_is_not_called_an_absence(settings: Settings) -> None:
         connection.execute(text("INSERT INTO served_models VALUES ('nobody', 'nothing')"))
 
 
+@on_sqlite
 def test_a_postgresql_that_is_not_there_is_unavailable(settings: Settings) -> None:
     away = Settings(data_dir=settings.data_dir, database_url="postgresql://127.0.0.1:1/darkroom")
 

@@ -69,6 +69,50 @@ def test_a_head_has_the_headers_of_a_get_and_no_body(client: TestClient, image: 
     }
 
 
+@pytest.mark.parametrize(
+    ("asked", "first", "last"),
+    [("bytes=0-0", 0, 0), ("bytes=10-19", 10, 19), ("bytes=5-", 5, -1), ("bytes=-7", -7, -1), ("bytes=3-999999", 3, -1),
+     ("bytes=-999999", 0, -1)],
+)  # fmt: skip
+@pytest.mark.parametrize("part", ["content", "thumbnail/256"])
+def test_a_part_of_a_file_may_be_asked_for(
+    client: TestClient, image: Image, part: str, asked: str, first: int, last: int
+) -> None:
+    whole = client.get(f"{IMAGES}/{image.id}/{part}")
+    assert whole.headers["accept-ranges"] == "bytes"
+    size = len(whole.content)
+    first, last = first % size, last % size
+
+    response = client.get(f"{IMAGES}/{image.id}/{part}", headers={"range": asked})
+
+    assert response.status_code == 206
+    assert response.content == whole.content[first : last + 1]
+    assert response.headers["content-range"] == f"bytes {first}-{last}/{size}"
+    assert response.headers["content-length"] == str(last - first + 1)
+    assert response.headers["etag"] == whole.headers["etag"]
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-1,3-4", "bytes=-", "lines=0-1", "bytes=x-y", "bytes=" + "9" * 19 + "-"])
+def test_a_range_that_is_not_one_is_the_whole(client: TestClient, image: Image, asked: str) -> None:
+    response = client.get(f"{IMAGES}/{image.id}/content", headers={"range": asked})
+    assert (response.status_code, len(response.content)) == (200, image.size_bytes)
+
+
+@pytest.mark.parametrize("asked", ["bytes=999999-", "bytes=-0"])
+def test_a_range_beyond_the_end_is_refused(client: TestClient, image: Image, asked: str) -> None:
+    response = client.get(f"{IMAGES}/{image.id}/content", headers={"range": asked})
+    assert response.status_code == 416
+    assert response.headers["content-range"] == f"bytes */{image.size_bytes}"
+    assert response.json()["type"].endswith(":range-not-satisfiable")
+
+
+def test_a_range_of_another_version_is_the_whole(client: TestClient, image: Image) -> None:
+    url = f"{IMAGES}/{image.id}/content"
+    etag = client.get(url).headers["etag"]
+    assert client.get(url, headers={"range": "bytes=0-1", "if-range": '"other"'}).status_code == 200
+    assert client.get(url, headers={"range": "bytes=0-1", "if-range": etag}).status_code == 206
+
+
 def test_the_thumbnail_is_a_webp(client: TestClient, image: Image) -> None:
     response = client.get(f"{IMAGES}/{image.id}/thumbnail/256")
     assert response.headers["content-type"] == "image/webp"

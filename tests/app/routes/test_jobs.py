@@ -315,3 +315,43 @@ def test_many_waits_hold_up_nobody(url: str, store: Store, make_params: Callable
             return took_s
 
     assert asyncio.run(crowd()) < 2
+
+
+def test_a_request_sent_again_with_its_key_is_the_same_job(client: TestClient, store: Store) -> None:
+    wish, headers = {"task": "text_to_image", "prompt": "a red cat"}, {"Idempotency-Key": "order 66"}
+    first = client.post(JOBS, json=wish, headers=headers)
+    # The same wish, written in another way.
+    again = client.post(JOBS, content=b'{"prompt":"a red cat",  "num_images":1, "task":"text_to_image"}',
+                        headers={**headers, "content-type": "application/json"})  # fmt: skip
+
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert again.json()["id"] == first.json()["id"]
+    assert again.json()["params"]["seed"] == first.json()["params"]["seed"]
+    assert again.headers["location"] == first.headers["location"]
+    assert store.queue_length() == 1
+
+
+def test_a_key_used_for_another_wish_is_refused(client: TestClient, store: Store) -> None:
+    headers = {"Idempotency-Key": "k"}
+    client.post(JOBS, json={"task": "text_to_image", "prompt": "a red cat"}, headers=headers)
+
+    refused = client.post(JOBS, json={"task": "text_to_image", "prompt": "a blue cat"}, headers=headers)
+
+    assert refused.status_code == 422
+    (fault,) = refused.json()["errors"]
+    assert fault == {"parameter": "idempotency-key", "detail": "was used before, for another request"}
+    assert store.queue_length() == 1
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "tab\there", "caf\xe9"])
+def test_a_key_that_is_none_is_refused(client: TestClient, key: str) -> None:
+    wish = {"task": "text_to_image", "prompt": "a red cat"}
+    response = client.post(JOBS, json=wish, headers={"Idempotency-Key": key.encode("latin-1")})
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["parameter"] == "idempotency-key"
+
+
+def test_without_a_key_every_request_is_a_new_job(client: TestClient, store: Store) -> None:
+    for _ in range(2):
+        client.post(JOBS, json={"task": "text_to_image", "prompt": "a red cat"})
+    assert store.queue_length() == 2

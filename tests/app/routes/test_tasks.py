@@ -9,12 +9,12 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from app.deps import owner
+from app.deps import principal
 from app.jobs.catalogue import CatalogueEntry
 from app.jobs.settings import Settings
 from app.jobs.spec import MAX_DATA_BYTES, TASKS
 from app.jobs.storage import open_storage
-from app.jobs.store import Claim, Job, Store
+from app.jobs.store import Claim, Job, Principal, Store
 from app.routes.jobs import EXAMPLES
 from tests.app.pictures import data_uri, mask, photo
 
@@ -104,10 +104,7 @@ def test_nobody_makes_anything_from_somebody_elses_pictures(
     submit()
     image = develop().images[0]
 
-    async def mallory() -> str:
-        return "mallory"
-
-    app.dependency_overrides[owner] = mallory
+    app.dependency_overrides[principal] = lambda: Principal("mallory", is_admin=False)
     for reference, kind in ((f"upload:{sent['id']}", "upload"), (f"image:{image.id}", "image")):
         found = faults(client, wish("inpaint", mask=reference))
         assert found["#/mask"].startswith(f"must name an {kind} of yours")

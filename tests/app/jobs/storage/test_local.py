@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.jobs.failures import NoSuchFile, StorageError, StorageFull
+from app.jobs.storage import local
 from app.jobs.storage.local import LocalStorage
 
 KEY = f"{'a' * 32}/1-0.png"
@@ -41,7 +43,8 @@ def test_a_file_is_synced_then_renamed_and_then_its_folder_is_synced(
         fsync(descriptor)
 
     def record_replace(self: Path, target: Path) -> Path:
-        happened.append(f"rename {self.name} to {target.name}")
+        assert re.fullmatch(r"1-0[.]png[.][0-9a-f]{8}[.]tmp", self.name)
+        happened.append(f"rename to {target.name}")
         return replace(self, target)
 
     monkeypatch.setattr(os, "fsync", record_fsync)
@@ -49,7 +52,7 @@ def test_a_file_is_synced_then_renamed_and_then_its_folder_is_synced(
 
     storage.put(KEY, b"12345")
 
-    assert happened == ["sync of 5 bytes", "rename 1-0.png.tmp to 1-0.png", "sync of the folder"]
+    assert happened == ["sync of 5 bytes", "rename to 1-0.png", "sync of the folder"]
 
 
 def test_a_new_folder_is_synced_into_its_parent(
@@ -73,6 +76,7 @@ def test_a_new_folder_is_synced_into_its_parent(
 CRASH = """
 import os, sys
 from pathlib import Path
+from app.jobs.storage import local
 from app.jobs.storage.local import LocalStorage
 
 Path.replace = lambda self, target: os._exit(9)
@@ -89,11 +93,12 @@ def test_a_crash_before_the_rename_leaves_nothing_to_be_seen(storage: LocalStora
     assert storage.path(KEY) is None
     with pytest.raises(NoSuchFile):
         storage.get(KEY)
-    assert list(storage.unfinished()) == [f"{KEY}.tmp"]
+    (left,) = storage.unfinished()
+    assert re.fullmatch(rf"{KEY}[.][0-9a-f]{{8}}[.]tmp", left)
 
     storage.put(KEY, b"whole")
     assert storage.get(KEY) == b"whole"
-    assert list(storage.unfinished()) == []
+    assert list(storage.unfinished()) == [left], "the sweeper's"
 
 
 def test_what_a_crash_left_can_be_deleted(storage: LocalStorage, root: Path) -> None:
@@ -111,7 +116,7 @@ def test_what_a_crash_left_can_be_deleted(storage: LocalStorage, root: Path) -> 
 def test_a_full_disk_is_named_and_its_half_file_removed(
     storage: LocalStorage, root: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    storage.put(KEY, b"before")
+    storage.put(f"{'a' * 32}/1-1.png", b"before")
 
     def full(descriptor: int) -> None:
         raise OSError(code, os.strerror(code))
@@ -121,15 +126,17 @@ def test_a_full_disk_is_named_and_its_half_file_removed(
         storage.put(KEY, b"after")
     monkeypatch.undo()
 
-    assert storage.get(KEY) == b"before"
+    assert list(storage.list()) == [f"{'a' * 32}/1-1.png"]
     assert list(storage.unfinished()) == []
+    storage.put(KEY, b"after")
 
 
-def test_a_disk_that_really_is_full_is_named(tmp_path: Path) -> None:
+def test_a_disk_that_really_is_full_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "files"
     (root / ("a" * 32)).mkdir(parents=True)
+    monkeypatch.setattr(local, "token_hex", lambda _: "0123abcd")
     # The kernel's own full device, where the file would be written.
-    (root / f"{KEY}.tmp").symlink_to("/dev/full")
+    (root / f"{KEY}.0123abcd.tmp").symlink_to("/dev/full")
 
     with pytest.raises(StorageFull, match="No space left"):
         LocalStorage(root).put(KEY, b"x" * 100_000)
@@ -156,10 +163,9 @@ def test_a_file_where_the_folder_should_be_is_an_error(tmp_path: Path) -> None:
         storage.ping()
 
 
-def test_an_open_file_stays_whole_when_it_is_replaced_or_deleted(storage: LocalStorage) -> None:
+def test_an_open_file_stays_whole_when_it_is_deleted(storage: LocalStorage) -> None:
     storage.put(KEY, b"first")
     with storage.open(KEY) as file:
-        storage.put(KEY, b"second")
         storage.delete(KEY)
         assert file.read() == b"first"
 

@@ -1,19 +1,21 @@
 """What every storage does.  A new kind of storage joins by a line in `storage`."""
 
 from pathlib import Path
+from threading import Barrier, Thread
 
 import pytest
 
-from app.jobs.failures import BadKey, NoSuchFile, SettingsError
+from app.jobs.failures import BadKey, NoSuchFile, SettingsError, StorageError
 from app.jobs.storage import Storage, check_key, image_key, open_storage, thumbnail_key
 
 KEY = f"{'a' * 32}/1-0.png"
 
 
-@pytest.fixture(params=["local"])
+@pytest.fixture(params=["local", "object"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     """Each kind of storage, empty."""
-    assert request.param == "local"
+    if request.param == "object":
+        return open_storage(str(request.getfixturevalue("bucket_url")))
     return open_storage((tmp_path / "files with a space").as_uri())
 
 
@@ -26,11 +28,47 @@ def test_what_was_put_can_be_got(storage: Storage) -> None:
         assert file.read(3) == b"PNG"
 
 
-def test_putting_again_replaces(storage: Storage) -> None:
-    storage.put(KEY, b"first, and longer")
-    storage.put(KEY, b"second")
+def test_the_same_may_be_put_again_and_nothing_else(storage: Storage) -> None:
+    storage.put(KEY, b"first")
+    storage.put(KEY, b"first")
 
-    assert storage.get(KEY) == b"second"
+    with pytest.raises(StorageError, match="something else"):
+        storage.put(KEY, b"second")
+    assert storage.get(KEY) == b"first"
+
+
+def test_of_two_who_put_different_things_at_once_one_wins_wholly(storage: Storage) -> None:
+    storage.put("a/other.png", b"so that the folder exists")
+    refused: list[bytes] = []
+    start = Barrier(2)
+
+    def put(data: bytes) -> None:
+        start.wait()
+        try:
+            storage.put(KEY, data)
+        except StorageError:
+            refused.append(data)
+
+    threads = [Thread(target=put, args=(digit * 100_000,)) for digit in (b"1", b"2")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    stored = storage.get(KEY)
+    assert len(stored) == 100_000
+    assert len(set(stored)) == 1
+    assert stored not in refused
+
+
+def test_a_file_may_be_read_piece_by_piece(storage: Storage) -> None:
+    data = bytes(range(256)) * 4096
+    storage.put(KEY, data)
+
+    with storage.open(KEY) as file:
+        assert b"".join(iter(lambda: file.read(100_000), b"")) == data
+        file.seek(-3, 2)
+        assert file.read() == data[-3:]
 
 
 def test_an_empty_file_is_a_file(storage: Storage) -> None:
@@ -68,6 +106,7 @@ def test_keys_are_listed_by_prefix(storage: Storage) -> None:
 
     assert sorted(storage.list()) == ["a/1.png", "a/2.png", "ab/1.png", "c/d/e.png"]
     assert sorted(storage.list("a/")) == ["a/1.png", "a/2.png"]
+    assert sorted(storage.list("a")) == ["a/1.png", "a/2.png", "ab/1.png"]
     assert list(storage.list("nothing")) == []
 
 
@@ -124,7 +163,9 @@ def test_a_storage_can_be_asked_whether_it_works(storage: Storage) -> None:
     assert free is None or free > 0
 
 
-@pytest.mark.parametrize("url", ["", "files", "file://host/x", "file:x", "s3://bucket/x", "http://x/y"])
+@pytest.mark.parametrize(
+    "url", ["", "files", "file://host/x", "file:x", "s3:///x", "s3://B/x", "s3://bucket/../x", "http://x/y"]
+)
 def test_only_a_url_of_a_known_storage_opens_one(url: str) -> None:
-    with pytest.raises(SettingsError, match="a storage URL must be file:///absolute/folder"):
+    with pytest.raises(SettingsError, match="a storage URL must be file:///absolute/folder or s3://bucket/prefix"):
         open_storage(url)

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
-from sqlalchemy import Engine, update
+from sqlalchemy import Engine, insert, select, update
 
 from app.jobs.database import open_engine
 from app.jobs.settings import Settings
 from app.jobs.spec import TextToImageParams
-from app.jobs.store import Claim, Job, PublishedImage, Store, Succeeded
+from app.jobs.store import Claim, Job, Priority, PublishedImage, Store, Succeeded
 from app.jobs.tables import database_now, jobs, models, workers
 
 OWNER = "local"
@@ -24,8 +24,22 @@ class Bench:
     engine: Engine
     make_params: Callable[..., TextToImageParams]
 
-    def submit(self, owner: str = OWNER, **fields: object) -> Job:
-        return self.store.submit(self.make_params(**fields), owner)
+    def submit(self, owner: str = OWNER, priority: Priority = Priority.NORMAL, **fields: object) -> Job:
+        return self.store.submit(self.make_params(priority=priority.value, **fields), owner)
+
+    def fill(self, count: int, owner: str, **values: object) -> None:
+        """Queue very many jobs of one size at once, as `submit` would one after the other."""
+        first = self.submit(owner=owner)
+        with self.engine.begin() as connection:
+            row = dict(connection.execute(select(jobs).where(jobs.c.id == first.id)).mappings().one())
+            del row["number"]
+            rows = []
+            places = [
+                {"id": f"{n:08x}{first.id[8:]}", "start_tag": row["tag"] + (n - 1) * row["cost"]}
+                for n in range(1, count)
+            ]
+            rows = [row | place | {"tag": place["start_tag"] + row["cost"]} | values for place in places]
+            connection.execute(insert(jobs), rows)
 
     def claim(self, worker: str = WORKER) -> Claim:
         claim = self.store.claim_next(worker, ["storybook"])

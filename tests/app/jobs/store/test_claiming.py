@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from app.jobs.failures import Reason, StoreUnavailable
-from app.jobs.store import ClaimBeat, Failed, State, Store, open_store
+from app.jobs.store import ClaimBeat, Failed, State, Store, fairness, open_store
 from app.jobs.tables import database_now, jobs
 
 
@@ -34,8 +34,8 @@ def test_a_claim_takes_the_job_with_a_lease_and_the_next_attempt(bench: Any, set
     assert settings.lease_s - 2 < lease_left_s(bench, claim) <= settings.lease_s
 
 
-def test_the_oldest_job_is_taken_first(bench: Any) -> None:
-    submitted = [bench.submit(owner=owner).id for owner in ("ann", "bob", "ann", "eve") * 2]
+def test_the_jobs_of_one_owner_are_taken_as_they_came(bench: Any) -> None:
+    submitted = [bench.submit(steps=steps).id for steps in (9, 1, 5, 2)]
 
     assert [bench.claim().job_id for _ in submitted] == submitted
     assert bench.store.claim_next("worker-1", ["storybook"]) is None
@@ -90,6 +90,26 @@ def test_concurrent_claimers_never_get_the_same_job(bench: Any, settings: Any) -
 
     assert len(taken) == 24
     assert set(taken) == submitted
+
+
+def test_a_claim_says_whether_the_job_must_run_alone(bench: Any) -> None:
+    shared, alone = bench.submit(), bench.submit()
+    bench.write(alone, solo=True)
+
+    assert {claim.job_id: claim.solo for claim in (bench.claim(), bench.claim())} == {shared.id: False, alone.id: True}
+
+
+def test_a_row_that_was_taken_a_moment_ago_is_not_taken_again(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, waiting = bench.submit_and_claim(), bench.submit()
+    with bench.engine.connect() as connection:
+        numbers = connection.execute(select(jobs.c.number).order_by(jobs.c.number)).scalars().all()
+    # What another claimer saw before this one took the first row.
+    monkeypatch.setattr(fairness, "_first", lambda *_: numbers)
+
+    claim = bench.claim("worker-2")
+
+    assert claim.job_id == waiting.id
+    assert bench.job(taken).attempt == 1
 
 
 def test_a_row_that_cannot_be_read_fails_and_blocks_nobody(bench: Any) -> None:

@@ -1,6 +1,5 @@
 """The last word about an attempt, and what is known when its answer is lost."""
 
-import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from threading import Barrier, Thread
@@ -28,7 +27,7 @@ def lose_one_commit(engine: Engine, happens: bool) -> None:
         dialect.do_commit = commit  # type: ignore[method-assign]
         if happens:
             commit(connection)
-        raise sqlite3.OperationalError("disk I/O error")
+        raise dialect.loaded_dbapi.OperationalError("disk I/O error")
 
     dialect.do_commit = lost  # type: ignore[method-assign]
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from app.jobs.failures import Reason
-from app.jobs.store import ClaimBeat, Failed, State, Store, Swept
+from app.jobs.store import ClaimBeat, Failed, Idempotency, State, Store, Swept
 from app.jobs.tables import database_now, jobs
 
 NOTHING = Swept(requeued=(), failed=(), cancelled=(), ring=False)
@@ -235,3 +235,16 @@ def test_orphans_are_found_among_very_many_keys(bench: Any) -> None:
     keys = [f"{number:032x}/1-0.png" for number in range(2500)]
 
     assert bench.store.orphans(keys) == set(keys)
+
+
+def test_idempotency_keys_are_forgotten_after_a_day(bench: Any) -> None:
+    key = Idempotency("k", "a" * 64)
+    old = bench.store.submit(bench.make_params(), "local", idempotency=key)
+    bench.write(old, created_at=database_now() - 86_000)
+    bench.store.sweep()
+    assert bench.store.submit(bench.make_params(), "local", idempotency=key).id == old.id
+
+    bench.write(old, created_at=database_now() - 86_500)
+    bench.store.sweep()
+
+    assert bench.store.submit(bench.make_params(), "local", idempotency=key).id != old.id

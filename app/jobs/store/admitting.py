@@ -1,0 +1,145 @@
+"""Who may come in: principals, and the keys that show who one is.
+
+A key is `dk_<id>_<secret>`.  The secret is random and long, so a plain SHA-256 of it keeps it well.
+"""
+
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hmac import compare_digest
+
+from sqlalchemy import Connection, and_, insert, or_, select, update
+
+from app.jobs.failures import BadPrincipal, NotFound
+from app.jobs.tables import database_now, keys, principals
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Somebody who asks.  Jobs and images belong to the name, not to a key; an admin sees everybody's."""
+
+    name: str
+    is_admin: bool
+
+    @property
+    def sees(self) -> str | None:
+        """Whose jobs and images it may see: its own, or everybody's (None)."""
+        return None if self.is_admin else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key that was just made.  `token` is the only time its secret is told."""
+
+    id: str
+    token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What is known of a key."""
+
+    id: str
+    principal: Principal
+    created_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+
+# Everybody is this principal while there are no keys.
+LOCAL = Principal("local", is_admin=False)
+
+# `last_used_at` is for people, who do not need it to the second.
+USED_EVERY_S = 60.0
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
+_TOKEN = re.compile(r"dk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+
+
+def create_key(connection: Connection, name: str, is_admin: bool, weight: float | None) -> NewKey:
+    """A new key for the principal of that name, who is made if there is none.
+
+    Raises: BadPrincipal for an impossible name or weight, or one who is an admin and should not be, or the reverse.
+    """
+    if not _NAME.fullmatch(name):
+        raise BadPrincipal(f"a name must be 1 to 64 letters, digits and any of ._@+-, got {name!r}")
+    if weight is not None and not 0 < weight <= 1000:
+        raise BadPrincipal(f"a weight must be above 0 and at most 1000, got {weight:g}")
+    known = connection.execute(select(principals.c.is_admin).where(principals.c.name == name)).scalar()
+    if known is None:
+        row = {"name": name, "is_admin": is_admin, "weight": weight or 1.0, "created_at": database_now()}
+        connection.execute(insert(principals).values(row))
+    elif known != is_admin:
+        raise BadPrincipal(f"{name} is {'' if known else 'not '}an admin, and another key does not change that")
+    elif weight is not None:
+        connection.execute(update(principals).where(principals.c.name == name).values(weight=weight))
+    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    connection.execute(
+        insert(keys).values(id=key_id, principal=name, secret_sha256=_digest(secret), created_at=database_now())
+    )
+    return NewKey(key_id, f"dk_{key_id}_{secret}")
+
+
+def all_keys(connection: Connection) -> list[Key]:
+    """Every key, also those that were revoked, oldest first."""
+    query = select(keys, principals.c.is_admin).join(principals).order_by(keys.c.created_at, keys.c.id)
+    return [
+        Key(
+            id=row.id,
+            principal=Principal(row.principal, row.is_admin),
+            created_at=datetime.fromtimestamp(row.created_at, UTC),
+            last_used_at=_aware(row.last_used_at),
+            revoked_at=_aware(row.revoked_at),
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def revoke_key(connection: Connection, key_id: str) -> None:
+    """Let nobody in with this key from now on.  Raises: NotFound."""
+    is_it = keys.c.id == key_id
+    connection.execute(update(keys).where(and_(is_it, keys.c.revoked_at.is_(None))).values(revoked_at=database_now()))
+    if connection.execute(select(keys.c.id).where(is_it)).first() is None:
+        raise NotFound(f"there is no key {key_id!r}")
+
+
+def has_keys(connection: Connection) -> bool:
+    """Whether there ever was a key: a service that has been closed does not open because a key is revoked."""
+    return connection.execute(select(keys.c.id).limit(1)).first() is not None
+
+
+def admit(connection: Connection, token: str) -> tuple[Principal, str] | None:
+    """Whose key that is, and the key's id; None for anything that is no valid key."""
+    match = _TOKEN.fullmatch(token)
+    if match is None:
+        return None
+    query = (
+        select(principals.c.name, principals.c.is_admin, keys.c.secret_sha256)
+        .join(principals, keys.c.principal == principals.c.name)
+        .where(keys.c.id == match[1], keys.c.revoked_at.is_(None))
+    )
+    row = connection.execute(query).one_or_none()
+    # An unknown id is compared too, so that the time it takes says nothing.
+    is_right = compare_digest(_digest(match[2]), row.secret_sha256 if row is not None else "0" * 64)
+    return (Principal(row.name, row.is_admin), match[1]) if row is not None and is_right else None
+
+
+def is_use_due(connection: Connection, key_id: str) -> bool:
+    """Whether it was not written for a while that the key is used."""
+    is_old = or_(keys.c.last_used_at.is_(None), keys.c.last_used_at < database_now() - USED_EVERY_S)
+    return connection.execute(select(keys.c.id).where(keys.c.id == key_id, is_old)).first() is not None
+
+
+def write_use(connection: Connection, key_id: str) -> None:
+    """Write that the key is used."""
+    connection.execute(update(keys).where(keys.c.id == key_id).values(last_used_at=database_now()))
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _aware(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

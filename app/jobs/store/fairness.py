@@ -1,0 +1,170 @@
+"""Who is next: start-time fair queueing by cost between owners.
+
+Each job gets a stretch of virtual time as long as its cost divided by its owner's weight, beginning where the
+owner's last one ends, or now if that is past: `start_tag` to `tag`.  Jobs are taken in the order of `tag`, so an
+owner who queues a thousand delays the single job of another by no more than the one that is running.
+
+`low` waits for all of `normal`.  Nobody waits for ever: a lane (the jobs of one owner, priority and model) from
+which nothing was taken for longer than the bound has its first job taken before all others.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, not_, select, text, union_all
+
+from app.jobs.store.records import Priority, State
+from app.jobs.tables import database_now, jobs, lanes, principals
+
+# Among so many that are next, one whose model is loaded is preferred.
+FEW = 8
+
+# No more claimers than these are at work at once.
+MANY = 256
+
+# Virtual now is where the latest of so many jobs that were taken last began: one that is taken again is older.
+_RECENT = 32
+
+# PostgreSQL's advisory locks of two numbers: this one, and the owner's.
+_OWNER_LOCK = 0x6F776E72
+
+
+def one_submit_at_a_time(connection: Connection, owner: str) -> None:
+    """Let nobody else queue anything for this owner before the transaction ends."""
+    if connection.dialect.name == "postgresql":
+        lock = text("SELECT pg_advisory_xact_lock(:lock, hashtext(:owner))")
+        connection.execute(lock, {"lock": _OWNER_LOCK, "owner": owner})
+
+
+def start_tag(connection: Connection, owner: str, priority: Priority) -> float:
+    """Where the virtual time of the owner's next job begins."""
+    # What was cancelled took nothing from anybody.
+    last = (
+        select(jobs.c.tag)
+        .where(jobs.c.owner == owner, jobs.c.priority == priority, jobs.c.state != State.CANCELLED)
+        .order_by(jobs.c.number.desc())
+        .limit(1)
+    )
+    return max(_virtual_now(connection, priority), connection.execute(last).scalar() or 0.0)
+
+
+def _virtual_now(connection: Connection, priority: Priority) -> float:
+    recent = (
+        select(jobs.c.start_tag)
+        .where(jobs.c.priority == priority, jobs.c.started_at.is_not(None))
+        .order_by(jobs.c.started_at.desc())
+        .limit(_RECENT)
+        .subquery()
+    )
+    return float(connection.execute(select(func.max(recent.c.start_tag))).scalar() or 0.0)
+
+
+def weight(connection: Connection, owner: str) -> float:
+    """The owner's share of the service."""
+    known = connection.execute(select(principals.c.weight).where(principals.c.name == owner)).scalar()
+    return 1.0 if known is None else float(known)
+
+
+def next_in_line(
+    connection: Connection, served: Sequence[str], loaded: str | None, alone: bool, starvation_s: float
+) -> Iterator[tuple[Select[tuple[int]], dict[str, Any]]]:
+    """Queries for the number of the row to take, the first that finds one being right, and what the row becomes.
+
+    Each locks the row it finds, and passes by those that others are taking.  Who is not `alone`, but has other
+    jobs in hand, is offered none that must run alone.
+    """
+    if not served:
+        return
+    is_due = _is_due(alone)
+    for priority in Priority:
+        if starving := _starving(connection, served, is_due, priority, starvation_s):
+            # Taken before its time, it must not turn the clock forward to where its time would have been.
+            now = _virtual_now(connection, priority)
+            start = case((jobs.c.start_tag > now, now), else_=jobs.c.start_tag)
+            yield _pick(starving, loaded=None), {"start_tag": start}
+    # In SQLite nobody else takes anything meanwhile.
+    widths = (FEW, MANY) if connection.dialect.name == "postgresql" else (FEW,)
+    for priority in Priority:
+        for width in widths:
+            if first := _first(connection, served, is_due, priority, width):
+                yield _pick(first, loaded), {}
+
+
+def is_before(priority: Priority, tag: float, number: int) -> ColumnElement[bool]:
+    """The queued rows that are taken before the one with these."""
+    is_earlier = and_(
+        jobs.c.priority == priority,
+        case((jobs.c.tag == tag, jobs.c.number < number), else_=jobs.c.tag < tag),
+    )
+    is_ahead = is_earlier if priority is Priority.NORMAL else (jobs.c.priority == Priority.NORMAL) | is_earlier
+    return and_(jobs.c.state == State.QUEUED, is_ahead)
+
+
+def _is_due(alone: bool) -> ColumnElement[bool]:
+    is_due = and_(jobs.c.state == State.QUEUED, jobs.c.not_before <= database_now())
+    return is_due if alone else and_(is_due, not_(jobs.c.solo))
+
+
+def _pick(numbers: Sequence[int], loaded: str | None) -> Select[tuple[int]]:
+    """The best of these rows, if it is still queued.
+
+    Rows and state are said in a way that leaves a planner no other index than the primary key.
+    """
+    is_loaded = [] if loaded is None else [case((jobs.c.model == loaded, 0), else_=1)]
+    return (
+        select(jobs.c.number)
+        .where(jobs.c.number.in_(numbers), jobs.c.lease_until.is_(None), jobs.c.finished_at.is_(None))
+        .order_by(*is_loaded, jobs.c.tag, jobs.c.number)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+
+
+def _first(
+    connection: Connection, served: Sequence[str], is_due: ColumnElement[bool], priority: Priority, width: int
+) -> Sequence[int]:
+    """The rows that are next, all models together; each model is asked on its own, as the index has them."""
+
+    def of_model(model: str) -> Select[tuple[int, float]]:
+        ordered = (
+            select(jobs.c.number, jobs.c.tag)
+            .where(is_due, jobs.c.priority == priority, jobs.c.model == model)
+            .order_by(jobs.c.tag, jobs.c.number)
+            .limit(width)
+            .subquery()
+        )
+        return select(ordered.c.number, ordered.c.tag)
+
+    line = union_all(*map(of_model, served)).subquery()
+    query = select(line.c.number).order_by(line.c.tag, line.c.number).limit(width)
+    return connection.execute(query).scalars().all()
+
+
+def _starving(
+    connection: Connection,
+    served: Sequence[str],
+    is_due: ColumnElement[bool],
+    priority: Priority,
+    starvation_s: float,
+) -> Sequence[int]:
+    """The first rows of those lanes from which nothing was taken for too long, if they have waited as long."""
+    then = database_now() - starvation_s
+    in_lane = and_(jobs.c.owner == lanes.c.owner, jobs.c.priority == lanes.c.priority, jobs.c.model == lanes.c.model)
+    first = (
+        select(jobs.c.number)
+        .where(in_lane, is_due)
+        .order_by(jobs.c.tag, jobs.c.number)
+        .limit(1)
+        .correlate(lanes)
+        .scalar_subquery()
+    )
+    was_served = exists().where(in_lane, jobs.c.started_at > then)
+    heads = select(first).where(lanes.c.priority == priority, lanes.c.model.in_(served), not_(was_served))
+    numbers = [number for number in connection.execute(heads).scalars() if number is not None]
+    if not numbers:
+        return []
+    return (
+        connection.execute(select(jobs.c.number).where(jobs.c.number.in_(numbers), jobs.c.created_at < then))
+        .scalars()
+        .all()
+    )
