@@ -148,6 +148,10 @@ class Crew:
             inputs = fetch(self._storage, lease, publication)
             if inputs is not None:
                 self._begin(lease, publication, pipeline, inputs)
+        except MemoryError as error:
+            log.warning("job.error", job_id=lease.claim.job_id, error=repr(error))
+            lease.end(Reason.OUT_OF_MEMORY)
+            publication.abandon()
         except Exception:
             log.exception("job.error", job_id=lease.claim.job_id)
             publication.fail(INTERNAL)

@@ -139,6 +139,22 @@ def test_a_picture_that_cannot_be_read_fails_its_job_and_not_the_worker(
     assert service.wait_for(service.submit()).state is State.SUCCEEDED
 
 
+def test_a_picture_for_which_there_is_no_memory_just_now_is_read_another_time(
+    service: Service, start_worker: StartWorker, submit: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusals = [MemoryError(), MemoryError()]
+
+    def crowded(*given: Any) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return colours(*given)
+
+    monkeypatch.setattr("worker.pictures.colours", crowded)
+    start_worker()
+    job = service.wait_for(submit())
+    assert (job.state, job.infra_failures) == (State.SUCCEEDED, 2)
+
+
 def test_a_worker_that_waits_for_a_picture_takes_no_other_job_and_hears_that_it_shall_stop(
     service: Service, start_worker: StartWorker, submit: Callable[..., str]
 ) -> None:
