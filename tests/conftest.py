@@ -178,9 +178,10 @@ def database_url() -> str | None:
 def settings(tmp_path: Path, redis_url: str, database_url: str | None, _migrated_folder: Path) -> Settings:
     """Settings of a service whose data folder and migrated database are this test's own."""
     data_dir = tmp_path / "data"
-    if database_url is None:
-        shutil.copytree(_migrated_folder, data_dir)
-    return Settings(data_dir=data_dir, redis_url=redis_url, database_url=database_url)
+    if database_url is not None:
+        return Settings(data_dir=data_dir, redis_url=redis_url, database_url=database_url)
+    shutil.copytree(_migrated_folder, data_dir)
+    return Settings(data_dir=data_dir, redis_url=redis_url)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from app.jobs.database import Transactions, open_engine
 from app.jobs.failures import StoreUnavailable
 from app.jobs.settings import Settings
 from app.jobs.store import Claim, ClaimBeat, Failed, Idempotency, State, Store, Succeeded, fairness, open_store
-from app.jobs.tables import database_now, jobs
+from app.jobs.tables import database_now, jobs, models
 from tests.servers import Postgres, Proxy
 
 TIMINGS = {"text_s": 0.0, "denoise_s": 0.0, "decode_s": 0.0, "encode_s": 0.0}
@@ -311,29 +311,27 @@ def test_a_reading_transaction_sees_one_state_of_the_database(settings: Settings
         assert connection.execute(count).scalar() == before == 0
 
 
-def test_workers_that_serve_the_same_models_beat_without_locking_each_other_out(
+def test_workers_that_serve_the_same_models_touch_them_by_name_so_that_none_locks_another_out(
     settings: Settings, store: Store, entry: Any
 ) -> None:
-    names = [f"model-{number}" for number in range(8)]
-    for number in range(2):
-        # In different orders, so that they lie in different orders.
-        for name in names if number else reversed(names):
-            store.register_model(f"worker-{number}", entry.model_copy(update={"name": name}))
-    failures: list[Exception] = []
+    names = [f"model-{number}" for number in range(4)]
+    # They lie in the other order, in which a plain update would come to them.
+    for name in reversed(names):
+        store.register_model("worker-1", entry.model_copy(update={"name": name}))
+    engine = open_engine(settings)
+    lock = select(models.c.name).with_for_update(nowait=True)
+    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    beat = Thread(target=store.worker_beat, args=("worker-1", {}))
 
-    def beat(worker: str) -> None:
-        own = open_store(settings)
-        try:
-            for _ in range(30):
-                own.worker_beat(worker, {})
-        except Exception as error:
-            failures.append(error)
-        own.close()
-
-    threads = [Thread(target=beat, args=(f"worker-{number}",)) for number in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert failures == []
+    with engine.begin() as other:
+        other.execute(lock.where(models.c.name == names[0]))
+        beat.start()
+        with engine.connect() as watching:
+            while not watching.execute(waiting).scalar():
+                # What it tells stays as it is until the transaction ends.
+                watching.rollback()
+                time.sleep(0.01)
+            # It waits for the first and has none of the others.
+            assert len(watching.execute(lock.where(models.c.name != names[0])).all()) == 3
+            watching.rollback()
+    beat.join()
