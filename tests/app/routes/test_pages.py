@@ -80,6 +80,14 @@ def test_the_first_page_offers_examples_and_is_filled_from_its_query(client: Tes
     assert "junk" not in page
 
 
+def test_the_first_page_says_what_the_model_was_taught(client: TestClient, store: Store, entry: CatalogueEntry) -> None:
+    page = client.get("/", headers=BROWSER).text
+    assert "What storybook knows" in page
+    assert "<dt>objects</dt><dd>cat, house</dd>" in page
+    store.register_model("worker-1", entry.model_copy(update={"vocabulary": None}))
+    assert "What storybook knows" not in client.get("/", headers=BROWSER).text
+
+
 def test_the_first_page_shows_jobs_on_their_way_after_a_reload(client: TestClient, submit: Submit) -> None:
     job = submit(prompt="a walking fish")
     assert f'id="job-{job["id"]}"' in client.get("/").text
@@ -218,7 +226,7 @@ def test_a_defect_is_said_on_a_page(client: TestClient, monkeypatch: pytest.Monk
 def test_a_prompt_cannot_inject_anything(
     client: TestClient, store: Store, entry: CatalogueEntry, develop: Callable[[], Job], headers: dict[str, str]
 ) -> None:
-    hostile = entry.model_copy(update={"examples": [HOSTILE]})
+    hostile = entry.model_copy(update={"examples": [HOSTILE], "vocabulary": {HOSTILE: [HOSTILE]}})
     store.register_model("worker-1", hostile)
     client.post("/", data={"prompt": HOSTILE, "negative_prompt": HOSTILE}, headers=headers)
     pages = [client.get("/", params={"prompt": HOSTILE, "sampler": HOSTILE}, headers=headers)]
