@@ -55,7 +55,7 @@ MUTANTS = (
     Mutant(
         "the sweep of lost leases",
         f"{STORE}/sweeping.py",
-        "requeued = change(connection, and_(run_out, not_(is_spent)), queued_again() | counted)",
+        "requeued = sweep_up(and_(run_out, not_(is_spent)), queued_again() | counted)",
         "requeued = ()",
         [f"{TESTS}/store/test_sweeping.py", "tests/worker/test_process.py"],
     ),
@@ -110,16 +110,16 @@ MUTANTS = (
     ),
     Mutant(
         "that a job which was lost twice goes to nobody who is busy",
-        f"{STORE}/claiming.py",
-        "or_(not_(jobs.c.solo), literal(alone))",
-        "or_(not_(jobs.c.solo), literal(True))",
+        f"{STORE}/fairness.py",
+        "return is_due if room.alone else and_(is_due, not_(jobs.c.solo))",
+        "return is_due",
         [f"{TESTS}/store/test_claiming.py", "tests/worker/test_faults.py", "-k", "lost_twice"],
     ),
     Mutant(
         "that nothing is taken beside a job which was lost twice",
         "worker/crew.py",
-        "return not is_taken and not",
-        "return not",
+        "return not any(lease.claim.solo for lease in self._leases.held())",
+        "return True",
         ["tests/worker/test_faults.py", "-k", "lost_twice"],
     ),
     Mutant(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.chaos.mutants import MUTANTS
 from tests.chaos.oracle import Evidence, pixels_of, violations
 from tests.chaos.plan import draw
 
@@ -30,6 +31,11 @@ def test_nothing_is_lost_in_a_storm() -> None:
         assert hit in report["killed"]
     assert re.findall(r"s  (flush|fill|freeze) ", done.stdout).count("freeze") == 2
     assert {"flush valkey", "fill disk"} <= set(re.findall(r"s  (\w+ \w+)", done.stdout))
+
+
+def test_every_guard_on_the_list_of_those_to_remove_is_still_there() -> None:
+    for mutant in MUTANTS:
+        assert (ROOT / mutant.file).read_text().count(mutant.text) == 1, mutant.guard
 
 
 def test_the_same_seed_draws_the_same_storm() -> None:
