@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from models.evaluation.prompt_following import Judge, Pictures, Verdict, captioned
+from models.evaluation.prompt_following import Judge, Pictures, Score, Verdict, captioned
 from models.networks.autoencoder import to_uint8
 from models.pipeline import Pipeline
 from models.tasks import TextToImage
@@ -50,6 +50,17 @@ def prompt_following(rows: Mapping[str, Drawing], stage: Stage) -> dict[str, Ver
     size = rows[REAL].pictures.shape[1]
     judge = Judge(stage, size)
     return {name: judge.verdict(row.pictures, row.scenes) for name, row in rows.items()}
+
+
+def by_thing(rows: Mapping[str, Drawing], stage: Stage) -> dict[str, Score]:
+    """How often each thing of the stage was drawn so that the judge names it, the best first."""
+    judge = Judge(stage, rows[REAL].pictures.shape[1])
+    results: dict[str, list[bool]] = {thing.name: [] for thing in stage.things}
+    for row in (rows[SEEN], rows[HELD_OUT]):
+        for (name, _), scene in zip(judge.names(row.pictures), row.scenes, strict=True):
+            results[scene.items[0].thing.name].append(name == scene.items[0].thing.name)
+    scores = {name: Score(sum(found), len(found)) for name, found in results.items() if found}
+    return dict(sorted(scores.items(), key=lambda entry: -entry[1].share))
 
 
 def table(verdicts: Mapping[str, Verdict]) -> str:

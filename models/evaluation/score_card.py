@@ -15,7 +15,7 @@ from models.evaluation.distribution import FEWEST, Resemblance, resemblance
 from models.evaluation.inpainting import InpaintingVerdict, judge_inpainting
 from models.evaluation.likelihood import Likelihood, judge_likelihood
 from models.evaluation.prompt_following import Pictures, Score, Verdict
-from models.evaluation.report import HELD_OUT, REAL, SEEN, Drawing, drawings, prompt_following, table
+from models.evaluation.report import HELD_OUT, REAL, SEEN, Drawing, by_thing, drawings, prompt_following, table
 from models.evaluation.super_resolution import Likeness, judge_super_resolution
 from models.pipeline import Pipeline
 from models.training.batches import draw_batch
@@ -40,6 +40,7 @@ class ScoreCard:
     scenes: str
     count: int
     prompt_following: Mapping[str, Verdict]
+    things: Mapping[str, Score]
     likelihood: Likelihood | None
     distribution: Resemblance | None
     inpainting: Mapping[str, InpaintingVerdict]
@@ -59,6 +60,7 @@ def score(pipeline: Pipeline, stage: Stage, *, count: int, report: Report) -> Sc
         scenes=stage.name,
         count=count,
         prompt_following=prompt_following(rows, stage) if rows else {},
+        things=by_thing(rows, stage) if rows else {},
         distribution=_resemblance(rows, stage) if rows else None,
         likelihood=_likelihood(pipeline, stage, count) if rows else None,
         inpainting={
@@ -112,6 +114,8 @@ def markdown(card: ScoreCard) -> str:
             "hold; 95 % intervals in brackets. The first two rows say how far the naming itself can be trusted.\n\n"
             + table(card.prompt_following)
         )
+        each = ", ".join(f"{name} {one.hits} of {one.trials}" for name, one in card.things.items())
+        parts.append(f"Object by object, both kinds of captions together: {each}.")
     if card.distribution is not None:
         one = card.distribution
         parts.append(

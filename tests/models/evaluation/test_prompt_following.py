@@ -5,7 +5,8 @@ import pytest
 
 from models import Pipeline
 from models.evaluation.prompt_following import Judge, Score, candidate_scenes, captioned, shrunken
-from models.evaluation.report import drawings, prompt_following, table
+from models.evaluation.report import HELD_OUT, REAL, SEEN, Drawing, by_thing, drawings, prompt_following, table
+from models.training.domain import Scene
 from models.training.pictures import render
 from models.training.stages import STAGES
 from tests.models.conftest import small_pipeline
@@ -55,6 +56,22 @@ def test_an_untrained_model_scores_like_chance_and_the_table_says_so() -> None:
     assert lines[-1] == "drew 8 of 8"
     assert table(verdicts).count("\n") == 5
     assert "| real scenes | 16 | " in table(verdicts)
+
+
+def test_things_are_counted_one_by_one_the_best_first() -> None:
+    def rendered(scenes: list[Scene]) -> np.ndarray:
+        return np.stack([render(scene, 64) for scene in scenes])
+
+    seen, held_out = captioned(STAGE, "train", 30), captioned(STAGE, "held_out", 30)
+    foxes = [scene for scene in seen if scene.items[0].thing.name == "fox"]
+    spoilt = rendered(seen)
+    spoilt[[seen.index(fox) for fox in foxes]] = 127
+    rows = {REAL: Drawing(spoilt, seen), SEEN: Drawing(spoilt, seen), HELD_OUT: Drawing(rendered(held_out), held_out)}
+    scores = by_thing(rows, STAGE)
+    assert sum(score.trials for score in scores.values()) == 60
+    assert scores["fox"].trials - scores["fox"].hits == len(foxes) > 0
+    assert next(iter(scores.values())).share == 1.0
+    assert list(scores)[-1] == "fox"
 
 
 def test_a_stage_of_many_things_is_refused() -> None:
