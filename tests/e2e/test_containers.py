@@ -262,7 +262,8 @@ def until(condition: Callable[[], bool], what: str, process: subprocess.Popen[by
     while not condition():
         assert process.poll() is None, f"{what}: not before it ended with {process.returncode}: {log.read_text()}"
         assert time.monotonic() < deadline, f"{what}: not within {PATIENCE_S} s: {log.read_text()}"
-        time.sleep(0.1)
+        # A look is a process of its own, which the one that is waited for must not starve for.
+        time.sleep(0.5)
 
 
 @pytest.mark.e2e
