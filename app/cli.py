@@ -1,6 +1,7 @@
 """`darkroom`: the service from a terminal."""
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -44,12 +45,19 @@ def api(
     open_to_strangers: Annotated[
         bool, typer.Option(help="Listen beyond loopback though there are no keys; something else guards it.")
     ] = False,
+    first_key: Annotated[
+        Path | None,
+        typer.Option(help="Beyond loopback, where no key was ever made: make an admin's, write it to this file."),
+    ] = None,
 ) -> None:
     """Start the API alone; what it needs may come later."""
     from app.server import serve
+    from app.supervisor.first_key import make_first_key
     from app.supervisor.preflight import refuse_strangers
 
     settings = load_settings()
+    if first_key is not None:
+        make_first_key(settings, first_key.absolute(), say=typer.echo)
     if not open_to_strangers:
         refuse_strangers(settings, unknown_is_none=False)
     serve(settings, fd, open_to_strangers=open_to_strangers)

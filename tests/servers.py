@@ -102,6 +102,11 @@ class Postgres:
     def port(self) -> int:
         return self._port
 
+    @property
+    def binaries(self) -> Path:
+        """Where its programs are."""
+        return self._binaries
+
     def _answers(self) -> bool:
         try:
             psycopg.connect(self.url(), connect_timeout=2).close()
@@ -176,8 +181,8 @@ class ObjectStore:
             "AWS_REGION": "eu-central-1",
         }
 
-    def create_bucket(self) -> str:
-        name = f"bucket-{next(self._numbers)}"
+    def create_bucket(self, name: str | None = None) -> str:
+        name = name or f"bucket-{next(self._numbers)}"
         region = "<LocationConstraint>eu-central-1</LocationConstraint>"
         body = f"<CreateBucketConfiguration>{region}</CreateBucketConfiguration>"
         headers = {"Authorization": "AWS4-HMAC-SHA256 Credential=test/20260101/eu-central-1/s3/aws4_request"}

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from hmac import compare_digest
 
 from sqlalchemy import Connection, and_, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from app.jobs.failures import BadPrincipal, NotFound
 from app.jobs.tables import database_now, keys, principals
@@ -54,6 +55,9 @@ LOCAL = Principal("local", is_admin=False)
 # `last_used_at` is for people, who do not need it to the second.
 USED_EVERY_S = 60.0
 
+# Whose the key is that a service makes by itself.
+FIRST_ADMIN = "admin"
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 _TOKEN = re.compile(r"dk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
@@ -75,6 +79,24 @@ def create_key(connection: Connection, name: str, is_admin: bool, weight: float 
         raise BadPrincipal(f"{name} is {'' if known else 'not '}an admin, and another key does not change that")
     elif weight is not None:
         connection.execute(update(principals).where(principals.c.name == name).values(weight=weight))
+    return _new_key(connection, name)
+
+
+def create_first_key(connection: Connection) -> NewKey | None:
+    """An admin's key where there never was a key; None where there is one, or another process makes it just now.
+
+    The admin's row decides: of several processes one inserts it, and the others wait here until it is committed.
+    """
+    if has_keys(connection):
+        return None
+    # Both dialects say ON CONFLICT, each with a class of its own.
+    insert_into = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    row = {"name": FIRST_ADMIN, "is_admin": True, "weight": 1.0, "created_at": database_now()}
+    made = connection.execute(insert_into(principals).values(row).on_conflict_do_nothing().returning(principals.c.name))
+    return _new_key(connection, FIRST_ADMIN) if made.first() is not None else None
+
+
+def _new_key(connection: Connection, name: str) -> NewKey:
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     connection.execute(
         insert(keys).values(id=key_id, principal=name, secret_sha256=_digest(secret), created_at=database_now())

@@ -1,5 +1,6 @@
 """The keys of a store: each method one transaction, as the store's own are."""
 
+from collections.abc import Callable
 from contextlib import suppress
 
 from app.jobs.database import Transactions
@@ -19,6 +20,18 @@ class Keyring:
         """A new key for the principal of that name, who is made if there is none.  Raises: BadPrincipal."""
         with self._transactions.writing() as connection:
             return admitting.create_key(connection, name, is_admin, weight)
+
+    def create_first(self, keep: Callable[[NewKey], None]) -> NewKey | None:
+        """An admin's key if there never was a key; None if there is one, whoever made it.
+
+        Of several that come at once, one makes it.  `keep` puts it where somebody finds it, before the commit:
+        if that fails there is no key, and what was kept of a commit that failed is no key either.
+        """
+        with self._transactions.writing() as connection:
+            made = admitting.create_first_key(connection)
+            if made is not None:
+                keep(made)
+        return made
 
     def all(self) -> list[Key]:
         """Every key, also those that were revoked, oldest first."""
