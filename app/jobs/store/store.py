@@ -14,6 +14,7 @@ from app.jobs.spec import Params
 from app.jobs.store import claiming, finishing, inputs, reading, registering, submitting, sweeping
 from app.jobs.store.fairness import Room
 from app.jobs.store.keyring import Keyring
+from app.jobs.store.ledger import Ledger
 from app.jobs.store.records import (
     Beat,
     Blob,
@@ -50,6 +51,7 @@ class Store:
         self._engines = [engine] if beats is None else [engine, beats]
         self._transactions = Transactions(engine)
         self.keys = Keyring(self._transactions)
+        self.ledger = Ledger(self._transactions, settings)
         self._beats = Transactions(engine if beats is None else beats)
 
     def close(self) -> None:
