@@ -1,6 +1,6 @@
 """What the metrics say of the queue, the workers and the work: one state of the database, read by its indexes."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -97,10 +97,7 @@ def _untallied() -> Any:
 
 def _paces(connection: Connection) -> dict[str, Pace]:
     """By model, from what was made last; what was queued long ago says little about the devices of now."""
-    cost: Counter[str] = Counter()
-    steps: Counter[str] = Counter()
-    busy_s: dict[str, float] = {}
-    denoise_s: dict[str, float] = {}
+    cost, steps, busy_s, denoise_s = (defaultdict[str, float](float) for _ in range(4))
     for priority in Priority:
         recent = (
             select(jobs.c.model, jobs.c.cost, jobs.c.steps, jobs.c.timings)
@@ -112,8 +109,8 @@ def _paces(connection: Connection) -> dict[str, Pace]:
             if row.timings:
                 cost[row.model] += row.cost
                 steps[row.model] += row.steps
-                busy_s[row.model] = busy_s.get(row.model, 0.0) + sum(row.timings.values())
-                denoise_s[row.model] = denoise_s.get(row.model, 0.0) + row.timings["denoise_s"]
+                busy_s[row.model] += sum(row.timings.values())
+                denoise_s[row.model] += row.timings["denoise_s"]
     return {
         model: Pace(busy_s[model] / cost[model], denoise_s[model] / steps[model] if steps[model] else 0.0)
         for model in busy_s

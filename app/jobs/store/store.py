@@ -80,9 +80,7 @@ class Store:
         Raises: QueueFull; InputGone; IdempotencyConflict.
         """
         with self._transactions.writing() as connection:
-            return submitting.submit(
-                connection, params, owner, warnings, idempotency, self._settings.max_queued_jobs
-            )
+            return submitting.submit(connection, params, owner, warnings, idempotency, self._settings.max_queued_jobs)
 
     def made_before(self, owner: str, idempotency: Idempotency) -> Job | None:
         """The job that this very request made; None if none did.  Raises: IdempotencyConflict."""
