@@ -26,7 +26,9 @@ def prune(connection: Connection, older_than_s: float, after: int, at_once: int,
     One that a repeated request may still ask for stays, and so does one that is not counted yet.
     """
     is_old = and_(jobs.c.state.in_(ENDED), jobs.c.finished_at < database_now() - older_than_s)
-    is_done = and_(jobs.c.idempotency_key.is_(None), jobs.c.is_tallied.is_(True))
+    is_free = jobs.c.idempotency_key.is_(None)
+    # Whoever only asks need not have it counted first.
+    is_done = is_free if keep else and_(is_free, jobs.c.is_tallied.is_(True))
     some = select(jobs.c.number, jobs.c.id).where(jobs.c.number > after, is_old, is_done).order_by(jobs.c.number)
     rows = connection.execute(some.limit(at_once)).all()
     if not rows:

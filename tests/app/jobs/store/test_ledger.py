@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import String, cast, func, insert, select
 
 from app.jobs.catalogue import CatalogueEntry
 from app.jobs.failures import Reason
@@ -96,9 +96,25 @@ def test_what_runs_and_who_lives_is_told(bench: Bench, entry: CatalogueEntry) ->
     ]
 
 
+def multiply(bench: Bench, count: int) -> None:
+    """Have at least so many jobs, by doubling those there are inside the database."""
+    copied = [column for column in jobs.c if column.name not in ("number", "id")]
+    with bench.engine.begin() as connection:
+        while (have := connection.execute(select(func.max(jobs.c.number))).scalar_one()) < count:
+            new_id = cast(jobs.c.number + have, String)
+            connection.execute(insert(jobs).from_select(["id", *copied], select(new_id, *copied)))
+
+
 def test_a_hundred_thousand_rows_are_measured_quickly(bench: Bench, quick: Callable[[float], None]) -> None:
-    bench.fill(90_000, "bob", state="succeeded", is_tallied=True)
+    first = bench.submit_and_claim()
+    assert bench.store.finish(first, bench.success(first))
+    bench.store.sweep()
+    multiply(bench, 90_000)
     bench.fill(9_999, "ann")
+    if bench.engine.dialect.name == "postgresql":
+        # As a server does by itself, a little later.
+        with bench.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("VACUUM ANALYZE jobs")
     times_ms = []
     for _ in range(5):
         began = time.perf_counter()
