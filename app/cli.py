@@ -100,12 +100,8 @@ def list_models() -> None:
 @models.command("add")
 def add_model(
     model: Annotated[str, typer.Argument(help="A diffusers folder, or the name of one in the Hugging Face cache.")],
-    name: Annotated[
-        str | None, typer.Option(help="What its folder will be called; else its own name.")
-    ] = None,
-    link: Annotated[
-        bool, typer.Option("--link", help="Point to it where it is instead of copying it.")
-    ] = False,
+    name: Annotated[str | None, typer.Option(help="What its folder will be called; else its own name.")] = None,
+    link: Annotated[bool, typer.Option("--link", help="Point to it where it is instead of copying it.")] = False,
 ) -> None:
     """Put a model into DARKROOM_MODELS_DIR, where workers look when they start."""
     from app import shelf

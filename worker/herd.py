@@ -28,7 +28,7 @@ FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 # Whoever lived so long has not failed to start.
 LONG_LIFE_S = 60.0
-# Signals wake the parent at once; this is how soon it hears of a death.
+# How soon the parent notices a death or a signal.
 LOOK_S = 0.2
 
 _PR_SET_PDEATHSIG = 1
@@ -62,7 +62,7 @@ class Herd:
     def __init__(self, devices: Sequence[str], command: Sequence[str], environment: Mapping[str, str]) -> None:
         """Prepare one `command` for each device, which it finds in its environment."""
         self._sheep = [_Sheep(device, command, environment) for device in devices]
-        self._is_stopping = False
+        self._stops = 0
         self._is_refused = False
 
     def keep(self) -> int:
@@ -73,6 +73,7 @@ class Herd:
                 sheep.start()
             while any(not sheep.is_done for sheep in self._sheep):
                 for sheep in self._sheep:
+                    sheep.ask_to_end(self._stops)
                     self._look_after(sheep)
                 time.sleep(LOOK_S)
         finally:
@@ -88,20 +89,15 @@ class Herd:
         if sheep.status == EXIT_REFUSED and not self._is_refused:
             # It has said why.
             self._is_refused = True
-            self._stop()
-        if self._is_stopping or sheep.status == 0:
+            self._stops += 1
+        if self._stops or sheep.status == 0:
             sheep.is_done = True
         else:
             sheep.start_when_due()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._stop()
-
-    def _stop(self) -> None:
-        """Ask all for the end. Asked twice, so are they: it leaves them no time to finish."""
-        self._is_stopping = True
-        for sheep in self._sheep:
-            sheep.ask_to_end()
+        # Asked twice, so are they: it leaves them no time to finish.
+        self._stops += 1
 
 
 class _Sheep:
@@ -115,6 +111,7 @@ class _Sheep:
         self._began_at = 0.0
         self._due_at: float | None = None
         self._pause_s = FIRST_PAUSE_S
+        self._asked = 0
         self.is_done = False
         self.status = 0
 
@@ -133,8 +130,9 @@ class _Sheep:
     def has_ended(self) -> bool:
         if self.is_done or self._process is None or (code := self._process.poll()) is None:
             return False
-        # As a shell says it: killed by a signal is 128 and its number.
-        self.status = code if code >= 0 else 128 - code
+        # As a shell says it: killed by a signal is 128 and its number. Killed by ours before it could hear it is peace.
+        was_asked = self._asked > 0 and code == -signal.SIGTERM
+        self.status = 0 if was_asked else code if code >= 0 else 128 - code
         return True
 
     def start_when_due(self) -> None:
@@ -148,9 +146,11 @@ class _Sheep:
         elif now >= self._due_at:
             self.start()
 
-    def ask_to_end(self) -> None:
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
+    def ask_to_end(self, times: int) -> None:
+        while self._asked < times:
+            self._asked += 1
+            if self._process is not None:
+                self._process.send_signal(signal.SIGTERM)
 
 
 def _die_with(parent: int) -> Callable[[], None] | None:
