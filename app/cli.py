@@ -22,6 +22,10 @@ keys = typer.Typer(help="Who may use the service.", no_args_is_help=True)
 cli.add_typer(keys, name="keys")
 
 
+models = typer.Typer(help="What can be asked for, and what lies ready for workers.", invoke_without_command=True)
+cli.add_typer(models, name="models")
+
+
 def main() -> None:
     """Run the command line; an error that is made for people ends it in a sentence and exit code 1."""
     try:
@@ -71,20 +75,88 @@ def migrate() -> None:
     to_newest(load_settings())
 
 
-@cli.command()
-def models() -> None:
-    """List the models that workers have registered."""
+@models.callback()
+def look_at_models(context: typer.Context) -> None:
+    """List the models, where nothing else is asked."""
+    if context.invoked_subcommand is None:
+        list_models()
+
+
+@models.command("list")
+def list_models() -> None:
+    """List the models that workers have registered, and those that lie in DARKROOM_MODELS_DIR for the next worker."""
+    from app import shelf
     from app.jobs.store import open_store
 
     settings = load_settings()
-    catalogue = open_store(settings).catalogue()
+    store = open_store(settings)
+    catalogue, workers, default = store.catalogue(), store.workers_alive(), store.ledger.default_model()
     for entry in catalogue:
-        mark = "*" if entry.name == settings.default_model else " "
+        mark = "*" if entry.name == default else " "
         size, tasks = f"{entry.native_width}x{entry.native_height}", ", ".join(entry.tasks)
-        typer.echo(f"{mark} {entry.name}  {entry.revision}  {size}  {tasks}  {entry.licence}")
-    if not catalogue:
+        serving = sum(entry.name in worker.models for worker in workers)
+        typer.echo(f"{mark} {entry.name}  {entry.revision}  {size}  {tasks}  {entry.licence}  workers: {serving}")
+    known = {entry.name for entry in catalogue}
+    waiting = [name for name in shelf.names(settings) if name not in known]
+    for name in waiting:
+        typer.echo(f"  {name}  in {settings.models_dir}; a worker that starts from now on offers it")
+    if not catalogue and not waiting:
         _complain("No worker has registered a model yet: `darkroom up` starts one.")
         raise typer.Exit(1)
+
+
+@models.command("add")
+def add_model(
+    model: Annotated[str, typer.Argument(help="A diffusers folder, or the name of one in the Hugging Face cache.")],
+    name: Annotated[str | None, typer.Option(help="What its folder will be called; else its own name.")] = None,
+    link: Annotated[bool, typer.Option("--link", help="Point to it where it is instead of copying it.")] = False,
+) -> None:
+    """Put a model into DARKROOM_MODELS_DIR, where workers look when they start."""
+    from app import shelf
+
+    added = shelf.add(load_settings(), model, name, link=link)
+    typer.echo(f"{added} is there. Workers offer it once they are restarted.")
+
+
+@models.command("default")
+def choose_model(name: Annotated[str, typer.Argument(help="A model that `models list` shows.")]) -> None:
+    """Take this model for whoever names none, in every process whose environment has no DARKROOM_DEFAULT_MODEL."""
+    from app import shelf
+    from app.jobs.failures import UnknownModel
+    from app.jobs.store import open_store
+
+    settings = load_settings()
+    store = open_store(settings)
+    known = sorted({*store.known_models(), *shelf.names(settings)})
+    if name not in known:
+        raise UnknownModel(name, known)
+    store.ledger.choose_default_model(name)
+    typer.echo(f"{name} is the default.")
+    if (said := store.ledger.default_model()) != name:
+        _complain(f"But here DARKROOM_DEFAULT_MODEL is {said}, and wins.")
+
+
+@cli.command()
+def prune(
+    older_than: Annotated[str, typer.Option(help="How long ago they ended, at least: 30d, 12h.")] = "30d",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+) -> None:
+    """Delete jobs that ended long ago, with their images, and files that nothing needs."""
+    from app import retention
+    from app.jobs.storage import open_storage
+    from app.jobs.store import open_store
+
+    settings = load_settings()
+    seconds = retention.seconds(older_than)
+    storage = open_storage(settings.resolved_storage_url)
+    gone = retention.prune(open_store(settings), storage, seconds, dry_run=dry_run)
+    if dry_run:
+        typer.echo(f"Would delete {gone.jobs} jobs with {gone.images} images in {gone.files} files.")
+    else:
+        typer.echo(
+            f"Deleted {gone.jobs} jobs with {gone.images} images in {gone.files} files, and {gone.orphans} files "
+            "that nothing needed."
+        )
 
 
 @keys.command("create")

@@ -88,7 +88,7 @@ def model_for(house: House, wish: Wish) -> CatalogueEntry:
 
 
 def default_model(house: House, task: str) -> CatalogueEntry:
-    """The model of the settings if it offers the task; else the first that does.
+    """The model that was chosen if it offers the task; else the first that does.
 
     Raises: CatalogueEmpty; SpecError.
     """
@@ -103,8 +103,9 @@ def default_models(house: House) -> dict[str, CatalogueEntry]:
     catalogue = house.store.catalogue()
     if not catalogue:
         raise CatalogueEmpty("no worker has registered a model yet")
-    # The settings' own first: sorting keeps the others in their order.
-    catalogue.sort(key=lambda entry: entry.name != house.settings.default_model)
+    # The one that was chosen first: sorting keeps the others in their order.
+    chosen = house.store.ledger.default_model()
+    catalogue.sort(key=lambda entry: entry.name != chosen)
     able = {task: [entry for entry in catalogue if task in entry.tasks] for task in TASKS}
     return {task: entries[0] for task, entries in able.items() if entries}
 

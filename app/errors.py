@@ -4,6 +4,7 @@
       BadRequest          400   the request cannot be read
       WrongHost           400   the Host header names another server
       Unauthorized        401   a key is needed, and none or a wrong one was shown
+      Forbidden           403   the key is good, but not an admin's
       CrossSite           403   another web page tried to act here
       NotFound            404   nothing is here, or it is somebody else's
       MethodNotAllowed    405   something is here, but it does not do that
@@ -82,6 +83,12 @@ class Unauthorized(Problem):
         """Say what is missing; WWW-Authenticate says what kind of thing would do."""
         challenge = 'Bearer realm="darkroom"' + (', error="invalid_token"' if is_wrong else "")
         super().__init__(detail, headers={"WWW-Authenticate": challenge})
+
+
+class Forbidden(Problem):
+    """The key is good, and this is not for whoever has it."""
+
+    status, slug, title = HTTPStatus.FORBIDDEN, "forbidden", "This needs an admin's key"
 
 
 class CrossSite(Problem):

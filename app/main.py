@@ -28,9 +28,10 @@ from app.jobs.queue import connect
 from app.jobs.settings import Settings, load_settings
 from app.jobs.storage import open_storage
 from app.jobs.store import open_store
-from app.routes import catalog, events, health, images, jobs, pages, uploads
+from app.routes import catalog, events, health, images, jobs, metrics, pages, uploads
 from app.routes.rendering import STATIC, Assets, problem_page, wants_page
 from app.security import Door
+from app.traffic import Counted, Traffic
 from app.watching import Watch
 
 log = structlog.get_logger()
@@ -63,11 +64,14 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
     hosts = settings.resolved_allowed_hosts
     names = () if hosts is None and open_to_strangers else hosts
     app.add_middleware(Door, answer=answer, hosts=names, large_bodies=LARGE_BODIES)
+    # Outermost, so that what the door refuses is counted too.
+    app.state.traffic = Traffic()
+    app.add_middleware(Counted, traffic=app.state.traffic)
     for kind in (HTTPException, RequestValidationError, JobsError):
         app.add_exception_handler(kind, _handle)
     # Probes need no key; whatever else there is does.
     app.include_router(health.router)
-    for part in (jobs, events, uploads, images, catalog, pages):
+    for part in (jobs, events, uploads, images, catalog, pages, metrics):
         app.include_router(part.router, dependencies=[Depends(principal)], responses=documented(Unauthorized))
     app.mount("/static", Assets(directory=STATIC))
     return app

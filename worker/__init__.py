@@ -8,6 +8,8 @@
     publishing  pixels -> files -> the row
     reporting   progress and previews, best effort
     leases      what is claimed, and the beat that keeps it
+    memory      how much of the device's is taken
+    herd        several such processes, one for each device
     watchdog    the end of a process whose device hangs
     threads     the two other kinds of thread
 

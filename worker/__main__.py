@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import signal
@@ -14,20 +15,25 @@ from app.jobs.failures import SettingsError
 from app.jobs.settings import Settings, load_settings
 from app.jobs.storage import open_storage
 from app.jobs.store import open_store
+from worker.herd import EXIT_REFUSED, BadDevices, Herd, count_gpus, devices_of
 
 if TYPE_CHECKING:
     from worker.crew import Studio
 
-EXIT_REFUSED = 2
-
 
 def main() -> int:
     """Work as the environment says; 0 after a stop that was asked for, 2 if there is nothing to work with."""
+    parser = argparse.ArgumentParser("darkroom-worker", description="Develop what is queued, until told to stop.")
+    parser.add_argument("--devices", help="auto (every GPU), or a list such as cuda:0,cuda:1: a process for each")
+    words = parser.parse_args().devices
     try:
-        settings = load_settings()
-    except SettingsError as error:
+        devices = [] if words is None else devices_of(words, count_gpus)
+        settings = load_settings(device=devices[0] if devices else None)
+    except (SettingsError, BadDevices) as error:
         return refuse(error)
     configure_logging(settings.log_level)
+    if len(devices) > 1:
+        return Herd(devices, [sys.executable, "-m", "worker"], os.environ).keep()
     # Until there is a consumer, there is nothing to finish first.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))

@@ -19,6 +19,7 @@ import structlog
 from app.jobs.catalogue import CatalogueEntry
 from app.jobs.failures import Reason
 from app.jobs.store import Claim, ClaimBeat, Store
+from worker.memory import memory_of
 
 log = structlog.get_logger()
 
@@ -137,7 +138,7 @@ class Heart:
                 log.info("worker.ready", worker=self._worker, models=[entry.name for entry in self._entries])
             self._registered_at = time.monotonic()
         # Last: who sees the worker alive may rely on its models.
-        self._store.worker_beat(self._worker, self._facts)
+        self._store.worker_beat(self._worker, {**self._facts, **memory_of(str(self._facts.get("device", "cpu")))})
 
 
 def _sign(lease: Lease) -> ClaimBeat:

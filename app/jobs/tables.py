@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.compiler import compiles
@@ -95,6 +96,8 @@ jobs = Table(
     Column("queued_at", Double, nullable=False),
     Column("started_at", Double),
     Column("finished_at", Double),
+    # Whether the tallies count it: only what has ended is ever counted there.
+    Column("is_tallied", Boolean, nullable=False, server_default=false()),
     CheckConstraint("state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')", name="state_is_known"),
     CheckConstraint("NOT (state = 'queued' AND cancel_requested)", name="queued_means_wanted"),
     CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", name="running_means_leased"),
@@ -110,6 +113,34 @@ jobs = Table(
 # What is still to be forgotten, and nothing else.
 _is_keyed = jobs.c.idempotency_key.is_not(None)
 Index("ix_jobs_keyed", jobs.c.created_at, sqlite_where=_is_keyed, postgresql_where=_is_keyed)
+
+# What the metrics count row by row: what waits, what runs, and what ended a moment ago.
+is_untallied = jobs.c.is_tallied.is_(False)
+Index(
+    "ix_jobs_untallied",
+    *(jobs.c.state, jobs.c.priority, jobs.c.model, jobs.c.cost, jobs.c.queued_at),
+    *(jobs.c.attempt, jobs.c.losses, jobs.c.infra_failures),
+    sqlite_where=is_untallied,
+    postgresql_where=is_untallied,
+)
+
+tallies = Table(
+    "tallies",
+    metadata,
+    # What was counted (claims, losses, give_backs, ended), and which kind of it: a state or an error code.
+    Column("what", String(16), primary_key=True),
+    Column("kind", String(64), primary_key=True),
+    # Only ever grows: also when the jobs that were counted are deleted.
+    Column("count", BigInteger, nullable=False),
+)
+
+choices = Table(
+    "choices",
+    metadata,
+    # What whoever runs the service has chosen for all of its processes.
+    Column("name", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
 
 lanes = Table(
     "lanes",

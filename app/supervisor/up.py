@@ -52,7 +52,7 @@ def url_of(host: str, listener: socket.socket) -> str:
 
 
 def _welcome(settings: Settings, store: Store, url: str) -> str:
-    served = {entry.name: entry for entry in store.catalogue()}.get(settings.default_model)
+    served = {entry.name: entry for entry in store.catalogue()}.get(store.ledger.default_model())
     prompt = served.examples[0] if served and served.examples else "a red ball on a green meadow"
     wish = shlex.quote(json.dumps({"task": "text_to_image", "prompt": prompt}))
     return f"""

@@ -120,7 +120,7 @@ def test_the_first_beat_shows_the_worker_with_its_models(store: Store, heart: He
     assert store.workers_alive() == []
     heart.beat()
     (worker,) = store.workers_alive()
-    assert (worker.name, worker.models, worker.facts) == ("worker-1", ("storybook",), {"pid": 7})
+    assert (worker.name, worker.models, worker.facts["pid"]) == ("worker-1", ("storybook",), 7)
     assert store.catalogue() == [entry]
 
 
@@ -147,3 +147,10 @@ def test_who_sees_the_worker_alive_may_rely_on_its_models(
     monkeypatch.setattr(store, "worker_beat", watched)
     Heart(store, "worker-1", held, [entry], {}).beat()
     assert seen == [["storybook"]]
+
+
+def test_a_beat_says_how_much_memory_is_taken(store: Store, held: Leases, entry: CatalogueEntry) -> None:
+    Heart(store, "worker-1", held, [entry], {"pid": 7, "device": "cpu"}).beat()
+    (worker,) = store.workers_alive()
+    assert (worker.facts["pid"], worker.facts["device"]) == (7, "cpu")
+    assert 1_000_000 < worker.facts["memory_bytes"] < worker.facts["memory_total_bytes"]

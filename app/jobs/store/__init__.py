@@ -10,6 +10,8 @@ lies in one module a role:
     reading      jobs, images, positions; changes nothing
     registering  models and workers: the catalogue
     admitting    principals and their keys;  keyring  the store's part that keeps them
+    tallying     what is counted for ever;  measuring  what the metrics say;  pruning  what is too old;
+                 ledger  the store's part that keeps the books
     records      the frozen facts that go in and out
 """
 

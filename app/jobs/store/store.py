@@ -14,6 +14,7 @@ from app.jobs.spec import Params
 from app.jobs.store import claiming, finishing, inputs, reading, registering, submitting, sweeping
 from app.jobs.store.fairness import Room
 from app.jobs.store.keyring import Keyring
+from app.jobs.store.ledger import Ledger
 from app.jobs.store.records import (
     Beat,
     Blob,
@@ -50,6 +51,7 @@ class Store:
         self._engines = [engine] if beats is None else [engine, beats]
         self._transactions = Transactions(engine)
         self.keys = Keyring(self._transactions)
+        self.ledger = Ledger(self._transactions, settings)
         self._beats = Transactions(engine if beats is None else beats)
 
     def close(self) -> None:
@@ -78,9 +80,7 @@ class Store:
         Raises: QueueFull; InputGone; IdempotencyConflict.
         """
         with self._transactions.writing() as connection:
-            return submitting.submit(
-                connection, params, owner, warnings, idempotency, self._settings.max_queued_jobs
-            )
+            return submitting.submit(connection, params, owner, warnings, idempotency, self._settings.max_queued_jobs)
 
     def made_before(self, owner: str, idempotency: Idempotency) -> Job | None:
         """The job that this very request made; None if none did.  Raises: IdempotencyConflict."""

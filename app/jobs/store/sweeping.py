@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, not_, se
 
 from app.jobs.failures import ErrorCode
 from app.jobs.settings import Settings
+from app.jobs.store import tallying
 from app.jobs.store.records import State, Swept
 from app.jobs.store.rows import change, ended, lease_has_run_out, queued_again, unlocked
 from app.jobs.tables import database_now, files, jobs, lanes, models, workers
@@ -40,6 +41,7 @@ def sweep(connection: Connection, settings: Settings) -> Swept:
     connection.execute(delete(workers).where(unlocked(workers, gone)))
     _forget_keys(connection, settings.idempotency_s)
     _close_lanes(connection)
+    tallying.tally(connection)
 
     due = select(jobs.c.id).where(jobs.c.state == State.QUEUED, jobs.c.not_before <= database_now()).limit(1)
     return Swept(
