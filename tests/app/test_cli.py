@@ -39,7 +39,7 @@ def darkroom(*arguments: str, **settings: str) -> subprocess.CompletedProcess[st
 
 def test_help_names_every_command() -> None:
     shown = CliRunner().invoke(cli, ["--help"]).output
-    for command in ("up", "api", "keys", "models", "migrate", "openapi"):
+    for command in ("up", "api", "keys", "models", "migrate", "prune", "openapi"):
         assert f" {command} " in shown
 
 
