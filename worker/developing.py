@@ -10,7 +10,7 @@ import structlog
 import models
 from app.jobs.failures import ErrorCode, Reason
 from app.jobs.spec import ImageToImageParams, InpaintParams, Params, SuperResolutionParams, TextToImageParams
-from app.jobs.store import Failed
+from app.jobs.store import Failed, Priority
 from models import ModelError, NonFinite
 from worker import pictures
 from worker.engine import Seconds
@@ -121,6 +121,9 @@ class Development:
         """Develop the job of `lease`, which is made from `inputs`, on `pipeline`."""
         self.pipeline = pipeline
         self.request = request_of(lease.claim.params, inputs)
+        self.owner = lease.claim.owner
+        self.is_low = lease.claim.params.priority == Priority.LOW
+        self.step_cost = float(lease.claim.params.pixels)
         self._lease = lease
         self._publication = publication
         self._reporter = reporter

@@ -42,7 +42,7 @@ def start_process(service: Service, entry: CatalogueEntry, tmp_path: Path) -> It
 
     def start(step_s: float, *, hung_after_s: float | None = None, **settings: object) -> Process:
         said = service.settings.model_dump(exclude_unset=True) | settings
-        environment = {f"DARKROOM_{name.upper()}": str(value) for name, value in said.items()}
+        environment = {f"DARKROOM_{name.upper()}": str(value) for name, value in said.items() if value is not None}
         options = [] if hung_after_s is None else [str(hung_after_s)]
         log = tmp_path / f"worker-{len(started)}.log"
         with log.open("wb") as output:

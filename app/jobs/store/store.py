@@ -24,6 +24,7 @@ from app.jobs.store.records import (
     Job,
     Outcome,
     Page,
+    Priority,
     State,
     Swept,
     Upload,
@@ -78,9 +79,7 @@ class Store:
         Raises: QueueFull; InputGone; IdempotencyConflict.
         """
         with self._transactions.writing() as connection:
-            return submitting.submit(
-                connection, params, owner, warnings, idempotency, self._settings.max_queued_jobs
-            )
+            return submitting.submit(connection, params, owner, warnings, idempotency, self._settings.max_queued_jobs)
 
     def made_before(self, owner: str, idempotency: Idempotency) -> Job | None:
         """The job that this very request made; None if none did.  Raises: IdempotencyConflict."""
@@ -136,15 +135,25 @@ class Store:
     # The worker
 
     def claim_next(
-        self, worker: str, models: Sequence[str], *, loaded: str | None = None, alone: bool = True
+        self,
+        worker: str,
+        models: Sequence[str],
+        *,
+        loaded: str | None = None,
+        alone: bool = True,
+        priorities: Sequence[Priority] = tuple(Priority),
+        busy_for: Sequence[str] = (),
     ) -> Claim | None:
         """Take the job that is next, due, and for one of `models`; None if there is none.
 
         Among the first few, one for the model that is `loaded` is preferred.  `alone` says that the worker has
-        nothing else in hand; otherwise it gets no job that must run alone.
+        nothing else in hand; otherwise it gets no job that must run alone.  It gets none of other `priorities`,
+        and none of the owners that it is `busy_for`.
         """
         with self._transactions.writing() as connection:
-            return claiming.claim_next(connection, worker, Room(models, loaded, alone), self._settings)
+            return claiming.claim_next(
+                connection, worker, Room(models, loaded, alone, priorities, busy_for), self._settings
+            )
 
     def beat(self, worker: str, claims: Sequence[ClaimBeat]) -> Beat:
         """Renew the leases of all claims and write their progress, in one UPDATE."""
