@@ -102,7 +102,7 @@ class Crew:
         self._leases = Leases(on_release=on_change)
         self._reporter = Reporter(self._connection)
         self._publisher = Publisher(store, storage, self._leases, self._reporter)
-        max_rows = studio.max_rows if settings.max_rows is None else settings.max_rows
+        max_rows = settings.max_rows or studio.max_rows
         self._engine = Engine(max_rows, on_change, studio.is_lost, self._end_lost, studio.is_out_of_memory)
         # Where images share steps, some more than share one: there should be others when one leaves.
         self._full_rows = max_rows + max_rows // 2

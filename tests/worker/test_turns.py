@@ -8,7 +8,7 @@ import pytest
 
 from models import TextToImage
 from tests.worker.fake_pipeline import FakePipeline
-from worker.engine.buckets import GOOD_STEPS, Buckets
+from worker.engine.buckets import GOOD_STEPS, Buckets, rows_that_pay
 from worker.engine.turns import Guest, Turns
 
 PIPELINE = FakePipeline()
@@ -210,3 +210,27 @@ def test_the_smallest_step_shrinks_no_further() -> None:
     buckets = Buckets(2)
     assert buckets.shrink("large", 1) == 1
     assert buckets.size("large", 3) == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rows"),
+    [
+        # As long for two as twice for one: nobody gains, and all wait longer.
+        ({1: 1.0, 2: 2.0}, 1),
+        ({1: 1.0, 2: 1.9}, 1),
+        ({1: 1.0, 2: 1.2, 4: 1.6, 8: 3.1}, 4),
+        ({1: 1.0, 2: 1.0, 4: 1.0, 8: 1.0, 16: 1.0}, 16),
+    ],
+)
+def test_as_many_rows_share_a_step_as_pay(seconds: dict[int, float], rows: int) -> None:
+    # What is not in the table is not measured.
+    assert rows_that_pay(seconds.__getitem__) == rows
+
+
+def test_what_is_too_much_for_the_memory_does_not_pay() -> None:
+    def step_s(rows: int) -> float:
+        if rows > 4:
+            raise MemoryError
+        return 1.0
+
+    assert rows_that_pay(step_s) == 4

@@ -6,8 +6,8 @@ buckets   how many rows a step may take, and what becomes of that when memory ru
 loop      two threads: one that encodes, one that steps and decodes
 """
 
-from worker.engine.buckets import SIZES, Buckets
+from worker.engine.buckets import SIZES, Buckets, rows_that_pay
 from worker.engine.loop import STEPS_OF_SILENCE, Engine
 from worker.engine.work import Seconds, Work
 
-__all__ = ["SIZES", "STEPS_OF_SILENCE", "Buckets", "Engine", "Seconds", "Work"]
+__all__ = ["SIZES", "STEPS_OF_SILENCE", "Buckets", "Engine", "Seconds", "Work", "rows_that_pay"]

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 SIZES = (1, 2, 4, 8, 16)
 """The numbers of rows that a step may have. Few, so that whatever is prepared for each is prepared soon."""
 
 # What took the memory may have left: after so many steps of a smaller size the next larger one is tried again.
 GOOD_STEPS = 500
+
+
+# A larger step must bring at least this share more images a second: whoever is in it waits longer for each step.
+WORTH_IT = 1.1
+
+
+def rows_that_pay(step_s: Callable[[int], float]) -> int:
+    """The largest size that is worth its longer steps; `step_s(size)` says how long a step of this size takes.
+
+    Larger ones are not measured once one did not pay, or was too much for the memory (MemoryError).
+    """
+    best, best_rate = 1, 1 / step_s(1)
+    for size in SIZES[1:]:
+        try:
+            rate = size / step_s(size)
+        except MemoryError:
+            break
+        if rate < WORTH_IT * best_rate:
+            break
+        best, best_rate = size, rate
+    return best
 
 
 class Buckets:
