@@ -70,6 +70,8 @@ class Consumer(BaseWorker):
         self._is_listening = False
         self._is_listed = False
         self._stop_requests = 0
+        self._makes_way = False
+        self._solo_look_due = 0.0
 
     @property
     def dequeue_timeout(self) -> int:
@@ -93,7 +95,7 @@ class Consumer(BaseWorker):
         self._presence.start()
         with suppress(StopRequested):
             while not self._stop_requested:
-                wish = self._crew.wish
+                wish = self._wish()
                 if wish is None:
                     self._wait(self._settings.sweep_s)
                 elif not self._claim(wish):
@@ -112,6 +114,19 @@ class Consumer(BaseWorker):
         self.stop()
         if self._is_listening:
             raise StopRequested
+
+    def _wish(self) -> Wish | None:
+        """What the crew has room for; nothing while a job is next that wants the worker for itself."""
+        wish = self._crew.wish
+        if wish is None or wish.alone:
+            return wish
+        if time.monotonic() >= self._solo_look_due:
+            self._solo_look_due = time.monotonic() + self._settings.sweep_s
+            try:
+                self._makes_way = self._store.is_solo_next(self._models)
+            except StoreUnavailable as error:
+                log.warning("store.away", error=str(error))
+        return None if self._makes_way else wish
 
     def _claim(self, wish: Wish) -> bool:
         """Claim the next job of this kind for the crew; False if there is none to be had."""

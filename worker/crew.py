@@ -150,9 +150,9 @@ class Crew:
         """How many images are still to be made, by owner and whether the job is low."""
         hand: Counter[tuple[str, bool]] = Counter()
         for work, rows in self._engine.in_hand.items():
-            hand[str(work.owner), work.is_low] += rows
+            hand[work.owner, work.is_low] += rows
         for claim in tuple(self._fetching):
-            hand[claim.owner, claim.params.priority == Priority.LOW] += claim.params.num_images
+            hand[claim.owner, claim.params.priority == "low"] += claim.params.num_images
         return hand
 
     @property

@@ -10,7 +10,7 @@ import structlog
 import models
 from app.jobs.failures import ErrorCode, Reason
 from app.jobs.spec import ImageToImageParams, InpaintParams, Params, SuperResolutionParams, TextToImageParams
-from app.jobs.store import Failed, Priority
+from app.jobs.store import Failed
 from models import ModelError, NonFinite
 from worker import pictures
 from worker.engine import Seconds
@@ -122,7 +122,7 @@ class Development:
         self.pipeline = pipeline
         self.request = request_of(lease.claim.params, inputs)
         self.owner = lease.claim.owner
-        self.is_low = lease.claim.params.priority == Priority.LOW
+        self.is_low = lease.claim.params.priority == "low"
         self.step_cost = float(lease.claim.params.pixels)
         self._lease = lease
         self._publication = publication

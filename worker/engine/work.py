@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -31,7 +31,7 @@ class Work(Protocol):
 
     pipeline: Pipeline
     request: Request
-    owner: Hashable
+    owner: str
     is_low: bool
     step_cost: float
 

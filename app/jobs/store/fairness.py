@@ -104,6 +104,15 @@ def next_in_line(
                 yield _pick(first, room.loaded), {}
 
 
+def is_solo_next(connection: Connection, served: Sequence[str], starvation_s: float) -> bool:
+    """Whether a worker that had nothing else in hand would get a job that must run alone."""
+    for found, _ in next_in_line(connection, Room(served), starvation_s):
+        number = connection.execute(found).scalar()
+        if number is not None:
+            return bool(connection.execute(select(jobs.c.solo).where(jobs.c.number == number)).scalar())
+    return False
+
+
 def is_before(priority: Priority, tag: float, number: int) -> ColumnElement[bool]:
     """The queued rows that are taken before the one with these."""
     is_earlier = and_(

@@ -11,7 +11,7 @@ from app.jobs.failures import Reason, StoreUnavailable
 from app.jobs.migrations import migrate
 from app.jobs.settings import Settings
 from app.jobs.spec import Params
-from app.jobs.store import claiming, finishing, inputs, reading, registering, submitting, sweeping
+from app.jobs.store import claiming, fairness, finishing, inputs, reading, registering, submitting, sweeping
 from app.jobs.store.fairness import Room
 from app.jobs.store.keyring import Keyring
 from app.jobs.store.records import (
@@ -154,6 +154,11 @@ class Store:
             return claiming.claim_next(
                 connection, worker, Room(models, loaded, alone, priorities, busy_for), self._settings
             )
+
+    def is_solo_next(self, models: Sequence[str]) -> bool:
+        """Whether the job that is next for `models` is one that must run alone, so that room is to be made for it."""
+        with self._transactions.writing() as connection:
+            return fairness.is_solo_next(connection, models, self._settings.starvation_s)
 
     def beat(self, worker: str, claims: Sequence[ClaimBeat]) -> Beat:
         """Renew the leases of all claims and write their progress, in one UPDATE."""
