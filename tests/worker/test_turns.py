@@ -182,6 +182,16 @@ def test_low_yields_at_the_next_step_and_goes_on_when_nothing_else_is_there() ->
     assert device.batches[11] == [low]
 
 
+def test_what_an_owners_low_jobs_were_given_is_not_counted_against_the_normal_ones() -> None:
+    device = Device()
+    device.take("a", is_low=True)
+    device.run(300)
+    device.take("a")
+    device.take("b")
+    device.run(100)
+    assert Counter(device.owners()[300:]) == {"a": 50, "b": 50}
+
+
 def test_waiting_as_low_earns_nothing_among_the_low() -> None:
     device = Device()
     device.take("a", is_low=True)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from itertools import count
 from typing import TYPE_CHECKING
 
 from worker.engine.work import Seconds, Work
@@ -59,9 +58,6 @@ class Turns:
         """Begin with nobody."""
         self._guests: list[Guest] = []
         self._spent: dict[Account, float] = {}
-        # Among equals, whoever was served longest ago, or never.
-        self._served: dict[Account, int] = {}
-        self._clock = count(1)
 
     @property
     def guests(self) -> Sequence[Guest]:
@@ -85,7 +81,6 @@ class Turns:
         kept = {account for other in self._guests for account in other.accounts}
         for account in set(guest.accounts) - kept:
             del self._spent[account]
-            self._served.pop(account, None)
 
     def next_batch(self, size: Callable[[Hashable, int], int]) -> Batch:
         """The rows that take the next step, all of one kind, `size(kind, waiting)` of them; none if none wait."""
@@ -104,13 +99,12 @@ class Turns:
         return batch
 
     def _charge(self, guest: Guest) -> None:
-        now = next(self._clock)
         for account in guest.accounts:
             self._spent[account] += guest.work.step_cost
-            self._served[account] = now
 
-    def _rank(self, guest: Guest) -> list[tuple[float, int]]:
-        return [(self._spent[account], self._served.get(account, 0)) for account in guest.accounts]
+    def _rank(self, guest: Guest) -> list[float]:
+        # Among equal owners the newcomer is first: nothing was spent on its kind yet.
+        return [self._spent[account] for account in guest.accounts]
 
 
 def _is_rival(other: Guest, guest: Guest, place: int) -> bool:
