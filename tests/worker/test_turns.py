@@ -186,8 +186,8 @@ def test_what_an_owners_low_jobs_were_given_is_not_counted_against_the_normal_on
     device = Device()
     device.take("a", is_low=True)
     device.run(300)
-    device.take("a")
     device.take("b")
+    device.take("a")
     device.run(100)
     assert Counter(device.owners()[300:]) == {"a": 50, "b": 50}
 
