@@ -102,6 +102,7 @@ class Pipeline:
     def step(self, rows: Sequence[Row]) -> None:
         """One denoising step for every row; they may differ in all but their bucket (`Row.bucket`).
 
+        A step that raises leaves every row as it was, so that it can be taken again in other company.
         Raises: ValueError for a row that is done, or rows of different shapes.
         """
         _check_alike(rows)
@@ -110,14 +111,23 @@ class Pipeline:
         prediction = self._predict(rows, x)
         x0 = to_x0(prediction, x, levels, self.schedule.prediction)
         x0_previous = torch.stack([x0[place] if row.x0 is None else row.x0 for place, row in enumerate(rows)])
-        z = draw_rows([row.generator for row in rows], x.shape[1:], [row.plan.needs_noise[row.step] for row in rows])
         coefficients = torch.stack([row.plan.coefficients[row.step] for row in rows])  # (b, 4)
-        x_next = advance(x, x0, x0_previous, z.to(self.device), coefficients)
-        for place, row in enumerate(rows):
-            row.latents, row.x0 = x_next[place], x0[place]
-            row.step += 1
-            if row.known is not None:
-                row.latents = row.known.keep(row.latents, row.plan.levels[row.step])
+        needed = [row.plan.needs_noise[row.step] for row in rows]
+        states = [row.generator.get_state() if needs else None for row, needs in zip(rows, needed, strict=True)]
+        try:
+            z = draw_rows([row.generator for row in rows], x.shape[1:], needed)
+            x_next = advance(x, x0, x0_previous, z.to(self.device), coefficients)
+            latents = [
+                one if row.known is None else row.known.keep(one, row.plan.levels[row.step + 1])
+                for row, one in zip(rows, x_next, strict=True)
+            ]
+        except Exception:
+            for row, state in zip(rows, states, strict=True):
+                if state is not None:
+                    row.generator.set_state(state)
+            raise
+        for row, one, denoised in zip(rows, latents, x0, strict=True):
+            row.latents, row.x0, row.step = one, denoised, row.step + 1
 
     @torch.inference_mode()
     def finish(self, row: Row) -> NDArray[np.uint8]:

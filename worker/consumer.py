@@ -29,12 +29,14 @@ from app.jobs.failures import StoreUnavailable
 from app.jobs.settings import Settings
 from app.jobs.storage import Storage
 from app.jobs.store import Store
-from worker.crew import Crew, Studio
+from worker.crew import Crew, Studio, Wish
 from worker.threads import Ticker
 
 log = structlog.get_logger()
 
 RETRY_S = 1.0
+# How often a worker that is full looks for those whom it would let in all the same.
+GLANCE_S = 0.25
 # A database that is away just then gets so long to hear what is given back; the supervisor waits for longer.
 LAST_WORDS_S = 2.0
 
@@ -68,6 +70,8 @@ class Consumer(BaseWorker):
         self._is_listening = False
         self._is_listed = False
         self._stop_requests = 0
+        self._makes_way = False
+        self._solo_look_due = 0.0
 
     @property
     def dequeue_timeout(self) -> int:
@@ -91,10 +95,11 @@ class Consumer(BaseWorker):
         self._presence.start()
         with suppress(StopRequested):
             while not self._stop_requested:
-                if not self._crew.has_room:
+                wish = self._wish()
+                if wish is None:
                     self._wait(self._settings.sweep_s)
-                elif not self._claim():
-                    self._listen()
+                elif not self._claim(wish):
+                    self._wait_for(wish)
         self._drain()
         return self._leave()
 
@@ -110,10 +115,25 @@ class Consumer(BaseWorker):
         if self._is_listening:
             raise StopRequested
 
-    def _claim(self) -> bool:
-        """Claim the next job for the crew; False if there is none to be had."""
+    def _wish(self) -> Wish | None:
+        """What the crew has room for; nothing while a job is next that wants the worker for itself."""
+        wish = self._crew.wish
+        if wish is None or wish.alone:
+            return wish
+        if time.monotonic() >= self._solo_look_due:
+            self._solo_look_due = time.monotonic() + self._settings.sweep_s
+            try:
+                self._makes_way = self._store.is_solo_next(self._models)
+            except StoreUnavailable as error:
+                log.warning("store.away", error=str(error))
+        return None if self._makes_way else wish
+
+    def _claim(self, wish: Wish) -> bool:
+        """Claim the next job of this kind for the crew; False if there is none to be had."""
         try:
-            claim = self._store.claim_next(self.name, self._models, alone=self._crew.is_idle)
+            claim = self._store.claim_next(
+                self.name, self._models, alone=wish.alone, priorities=wish.priorities, busy_for=wish.busy_for
+            )
         except StoreUnavailable as error:
             log.warning("store.away", error=str(error))
             return False
@@ -122,6 +142,14 @@ class Consumer(BaseWorker):
         log.info("job.claimed", job_id=claim.job_id, attempt=claim.attempt)
         self._crew.take(claim)
         return True
+
+    def _wait_for(self, wish: Wish) -> None:
+        """Until there may be such a job, or room for others."""
+        if wish.is_picky:
+            # Not by listening: most rings are for others to hear, and have to be left to them.
+            self._wait(min(GLANCE_S, self._settings.sweep_s))
+        else:
+            self._listen()
 
     def _wake(self) -> None:
         # A SimpleQueue, not an Event: its `put` may interrupt its `get` on the same thread, as signal handlers do.

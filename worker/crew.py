@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
@@ -16,7 +18,7 @@ from app.jobs.orphans import remove_orphans
 from app.jobs.settings import Settings
 from app.jobs.spec import steps_in_all
 from app.jobs.storage import Storage
-from app.jobs.store import Claim, State, Store
+from app.jobs.store import Claim, Priority, State, Store
 from worker.developing import INTERNAL, NO_INPUTS, Development, Inputs
 from worker.engine import Engine
 from worker.fetching import fetch
@@ -31,8 +33,10 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-# One job on the engine, and some whose files are being written meanwhile.
-MAX_LEASES = 3
+# Beside the jobs that fill the engine: some whose files are being written meanwhile,
+BEING_WRITTEN = 2
+# and some that are let in though it is full, since they are of others than those who fill it.
+BESIDE = 4
 WATCH_S = 1.0
 TIDY_S = 600.0
 LEAVE_S = 2.0
@@ -53,6 +57,20 @@ class Studio(Protocol):
 
     def is_lost(self, error: Exception) -> bool:
         """Whether the device answers nothing any more, now that this was raised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What kind of job the crew has room for, as `store.claim_next` is told; of anybody's if it is not `picky`."""
+
+    alone: bool
+    priorities: Sequence[Priority] = tuple(Priority)
+    busy_for: Sequence[str] = ()
+
+    @property
+    def is_picky(self) -> bool:
+        """Whether most jobs that wait have to wait on."""
+        return len(self.priorities) < len(Priority)
 
 
 class Crew:
@@ -84,7 +102,10 @@ class Crew:
         self._leases = Leases(on_release=on_change)
         self._reporter = Reporter(self._connection)
         self._publisher = Publisher(store, storage, self._leases, self._reporter)
-        self._engine = Engine(studio.max_rows, on_change, studio.is_lost, self._end_lost)
+        max_rows = settings.max_rows or studio.max_rows
+        self._engine = Engine(max_rows, on_change, studio.is_lost, self._end_lost, studio.is_out_of_memory)
+        # Where images share steps, some more than share one: there should be others when one leaves.
+        self._full_rows = max_rows + max_rows // 2
         heart = Heart(store, name, self._leases, studio.entries, studio.facts)
         watchdog = Watchdog(self._engine, look_s=WATCH_S, end=end)
         self._beats = Ticker("beat", settings.beat_s, heart.beat)
@@ -104,11 +125,35 @@ class Crew:
         )
 
     @property
-    def has_room(self) -> bool:
-        """Whether a job that is claimed now would begin now, and take nobody down with it."""
-        if self._engine.is_busy or self._fetching or len(self._leases) >= MAX_LEASES:
-            return False
-        return not any(lease.claim.solo for lease in self._leases.held())
+    def wish(self) -> Wish | None:
+        """What a job must be like to begin soon if it is claimed now, and take nobody down with it; None if none may.
+
+        There is room for anybody while fewer images are in hand than keep the device busy. Then there is some for
+        normal jobs, before which low ones make way, and for those of owners who have none in hand: what one
+        owner has in hand must not keep others from their turns.
+        """
+        leases = self._leases.held()
+        if any(lease.claim.solo for lease in leases):
+            return None
+        hand = self._hand()
+        full = self._full_rows
+        if sum(hand.values()) < full:
+            is_behind = len(leases) >= full + BEING_WRITTEN
+            return None if is_behind else Wish(alone=self.is_idle)
+        if len(leases) >= full + BEING_WRITTEN + BESIDE:
+            return None
+        normal = {owner: rows for (owner, is_low), rows in hand.items() if not is_low}
+        is_full = sum(normal.values()) >= full
+        return Wish(alone=False, priorities=(Priority.NORMAL,), busy_for=tuple(normal) if is_full else ())
+
+    def _hand(self) -> Counter[tuple[str, bool]]:
+        """How many images are still to be made, by owner and whether the job is low."""
+        hand: Counter[tuple[str, bool]] = Counter()
+        for work, rows in self._engine.in_hand.items():
+            hand[work.owner, work.is_low] += rows
+        for claim in tuple(self._fetching):
+            hand[claim.owner, claim.params.priority == "low"] += claim.params.num_images
+        return hand
 
     @property
     def is_idle(self) -> bool:

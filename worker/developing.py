@@ -121,6 +121,9 @@ class Development:
         """Develop the job of `lease`, which is made from `inputs`, on `pipeline`."""
         self.pipeline = pipeline
         self.request = request_of(lease.claim.params, inputs)
+        self.owner = lease.claim.owner
+        self.is_low = lease.claim.params.priority == "low"
+        self.step_cost = float(lease.claim.params.pixels)
         self._lease = lease
         self._publication = publication
         self._reporter = reporter

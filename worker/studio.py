@@ -6,6 +6,8 @@ import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +22,19 @@ from models import (
     ModelError,
     Pipeline,
     Request,
+    Row,
     SuperResolution,
     TextToImage,
     bundled_models,
     find_models,
     load_pipeline,
 )
+from worker.engine import rows_that_pay
 
 log = structlog.get_logger()
 
-# A CPU gains nothing from a second image in a step, and answers a cancel and shows progress later for it.
-MAX_ROWS = {"cpu": 1, "mps": 1, "cuda": 8}
+# Of how many measured steps the shortest counts.
+TRIES = 3
 
 
 class NothingToServe(Exception):
@@ -44,15 +48,17 @@ class NoSuchDevice(Exception):
 class Studio:
     """Warm pipelines by name. Loading happens in `open`, before anybody is told that they are here."""
 
-    def __init__(self, pipelines: Mapping[str, Pipeline], device: torch.device, dtype: torch.dtype) -> None:
-        """Serve `pipelines`, which live on `device` and compute in `dtype`."""
+    def __init__(
+        self, pipelines: Mapping[str, Pipeline], device: torch.device, dtype: torch.dtype, max_rows: int = 1
+    ) -> None:
+        """Serve `pipelines`, which live on `device`, compute in `dtype`, and gain from `max_rows` images in a step."""
         self._pipelines = dict(pipelines)
         self._device = device
         fingerprint = fingerprint_of(device, dtype)
         self.entries: Sequence[CatalogueEntry] = [
             catalogue_entry(pipeline, fingerprint) for pipeline in pipelines.values()
         ]
-        self.max_rows = MAX_ROWS.get(device.type, 1)
+        self.max_rows = max_rows
         self.facts: Mapping[str, Any] = {
             "pid": os.getpid(),
             "host": platform.node(),
@@ -86,7 +92,9 @@ class Studio:
                 f"the default model must be one that can be loaded ({', '.join(pipelines) or 'there is none'}), "
                 f"got {settings.default_model!r}"
             )
-        return cls(pipelines, device, dtype)
+        max_rows = settings.max_rows or measure_rows(pipelines[settings.default_model])
+        log.info("studio.rows", max_rows=max_rows, is_measured=settings.max_rows is None)
+        return cls(pipelines, device, dtype, max_rows)
 
     def pipeline(self, name: str) -> Pipeline:
         """The warm pipeline of this name. Raises: KeyError."""
@@ -186,6 +194,35 @@ def _cpu_name() -> str:
     except OSError:
         return platform.processor() or platform.machine()
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def measure_rows(pipeline: Pipeline) -> int:
+    """How many images a step should take on this pipeline's device: the largest number that pays.
+
+    A CPU gains nothing from a second image in a step, and shows progress and answers a cancel later for it.
+    """
+    if pipeline.device.type == "cpu":
+        return 1
+    return rows_that_pay(partial(step_seconds, pipeline))
+
+
+def step_seconds(pipeline: Pipeline, num_rows: int) -> float:
+    """How long one step of so many images takes, at best. Raises: MemoryError if the device has too little."""
+    try:
+        rows = pipeline.begin(replace(_trial(pipeline), num_images=num_rows, num_steps=TRIES + 1))
+        # The first step of a size prepares what the others use.
+        pipeline.step(rows)
+        return min(_timed_step(pipeline, rows) for _ in range(TRIES))
+    except torch.OutOfMemoryError as error:
+        raise MemoryError(str(error)) from error
+
+
+def _timed_step(pipeline: Pipeline, rows: Sequence[Row]) -> float:
+    started = time.perf_counter()
+    pipeline.step(rows)
+    # A device is done when it can say what it has computed.
+    rows[-1].latents.flatten()[0].item()
+    return time.perf_counter() - started
 
 
 def _trial(pipeline: Pipeline) -> Request:

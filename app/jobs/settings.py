@@ -72,6 +72,7 @@ class Settings(BaseSettings):
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field(
         "auto", description="one of auto, float32, float16, bfloat16"
     )
+    max_rows: int | None = Field(None, ge=1, le=16, description="a whole number from 1 to 16")
     threads: int | None = Field(None, ge=1, le=1024, description="a whole number from 1 to 1024")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="one of debug, info, warning, error"

@@ -40,21 +40,21 @@ class Service:
     redis: Redis
     params: Callable[..., TextToImageParams]
 
-    def submit(self, *, ring: bool = True, **fields: object) -> str:
+    def submit(self, *, ring: bool = True, owner: str = OWNER, **fields: object) -> str:
         """Queue a job and return its id."""
-        job = self.store.submit(self.params(**fields), OWNER)
+        job = self.store.submit(self.params(**fields), owner)
         if ring:
             queue.ring(self.redis)
         return job.id
 
-    def job(self, job_id: str) -> Job:
-        return self.store.get(job_id, OWNER)
+    def job(self, job_id: str, owner: str = OWNER) -> Job:
+        return self.store.get(job_id, owner)
 
-    def wait_for(self, job_id: str, *states: State) -> Job:
+    def wait_for(self, job_id: str, *states: State, owner: str = OWNER) -> Job:
         """Wait until the job is in one of `states`; by default, until it has ended."""
         wanted = states or tuple(state for state in State if state.is_terminal)
-        wait_until(lambda: self.job(job_id).state in wanted, f"job {job_id} in {', '.join(wanted)}")
-        return self.job(job_id)
+        wait_until(lambda: self.job(job_id, owner).state in wanted, f"job {job_id} in {', '.join(wanted)}")
+        return self.job(job_id, owner)
 
     def files_of(self, job_id: str) -> list[str]:
         return sorted(self.storage.list(job_id))
@@ -124,11 +124,15 @@ def start_worker(service: Service, entry: CatalogueEntry) -> Iterator[Callable[.
     running: list[Running] = []
 
     def start(
-        *, step_s: float = 0.0, settings: Settings = service.settings, storage: Storage = service.storage
+        *,
+        step_s: float = 0.0,
+        max_rows: int = 1,
+        settings: Settings = service.settings,
+        storage: Storage = service.storage,
     ) -> Running:
         pipeline = FakePipeline(step_s)
         store = open_store(settings)
-        consumer = Consumer(settings, store, storage, FakeStudio(entry, pipeline))
+        consumer = Consumer(settings, store, storage, FakeStudio(entry, pipeline, max_rows))
         running.append(Running(consumer, pipeline))
         return running[-1]
 

@@ -2,7 +2,7 @@
 
     "nan"      the picture is lost to NaN          "oom"     the device has too little memory
     "bug"      the first step raises               "hang"    the second step never returns
-    "wait"     no step ends before `gate` is set
+    "wait"     no step ends before `gate` is set   "refuse"  the text cannot be encoded
     "lost"     the device answers nothing any more, whoever asks
     "die"      the second step kills the process
 
@@ -55,23 +55,35 @@ class FakeRow:
     x0: np.ndarray | None = None
 
     @property
+    def bucket(self) -> tuple[int, int]:
+        return size_of(self.request)
+
+    @property
     def is_done(self) -> bool:
         return self.step >= self.num_steps
 
 
 @dataclass
 class FakePipeline:
-    """Develops noise that depends on nothing but the seed, in steps of `step_s` seconds."""
+    """Develops noise that depends on nothing but the seed, in steps of `step_s` seconds.
+
+    It has memory for `memory_rows` rows in a step. `stepped` says of every step which images it took, and how many
+    steps they have taken now; `shared` whose they were, by prompt.
+    """
 
     step_s: float = 0.0
     gate: threading.Event = field(default_factory=threading.Event)
+    memory_rows: int = 1000
     stepped: list[list[tuple[int, int]]] = field(default_factory=list)
+    shared: list[list[str]] = field(default_factory=list)
     threads: set[str] = field(default_factory=set)
     is_lost: bool = False
 
     def begin(self, request: Request) -> list[FakeRow]:
         self._ask_device()
         self.threads.add(threading.current_thread().name)
+        if "refuse" in request.prompt:
+            raise RuntimeError("the fake pipeline does not like the text")
         return [
             FakeRow(index, (request.seed + index) % 2**32, request.num_steps, request)
             for index in range(request.num_images)
@@ -79,25 +91,27 @@ class FakePipeline:
 
     def step(self, rows: Sequence[FakeRow]) -> None:
         self.threads.add(threading.current_thread().name)
-        request = rows[0].request
-        self.is_lost |= "lost" in request.prompt
+        assert len({row.bucket for row in rows}) == 1
+        prompts = " ".join(row.request.prompt for row in rows)
+        self.is_lost |= "lost" in prompts
         self._ask_device()
-        if "bug" in request.prompt:
+        if "bug" in prompts:
             raise RuntimeError("the fake pipeline has a bug")
-        if "oom" in request.prompt:
+        if "oom" in prompts or len(rows) > self.memory_rows:
             raise MemoryError("the fake device is full")
-        if "hang" in request.prompt and rows[0].step == 1:
+        if "hang" in prompts and any(row.step == 1 for row in rows if "hang" in row.request.prompt):
             threading.Event().wait()
-        if "die" in request.prompt and rows[0].step == 1:
+        if "die" in prompts and any(row.step == 1 for row in rows if "die" in row.request.prompt):
             os.kill(os.getpid(), signal.SIGKILL)
-        if "wait" in request.prompt:
+        if "wait" in prompts:
             self.gate.wait()
         time.sleep(self.step_s)
         for row in rows:
             row.step += 1
-            width, height = size_of(request)
+            width, height = size_of(row.request)
             row.x0 = self._pixels(row, width // CELL, height // CELL)
         self.stepped.append([(row.index, row.step) for row in rows])
+        self.shared.append([row.request.prompt for row in rows])
 
     def finish(self, row: FakeRow) -> np.ndarray:
         if "nan" in row.request.prompt:

@@ -143,7 +143,7 @@ def test_jobs_are_developed_in_the_order_in_which_they_came(service: Service, st
     assert [job.finished_at for job in ended] == sorted(job.finished_at for job in ended)
 
 
-def test_steps_are_taken_on_one_thread_that_writes_no_file(
+def test_the_threads_that_step_and_encode_texts_write_no_file(
     service: Service, start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writers: set[str] = set()
@@ -156,7 +156,7 @@ def test_steps_are_taken_on_one_thread_that_writes_no_file(
     monkeypatch.setattr(service.storage, "put", watched)
     worker = start_worker()
     service.wait_for(service.submit(num_images=2))
-    assert worker.pipeline.threads == {"engine"}
+    assert worker.pipeline.threads == {"encoder", "engine"}
     assert writers == {"publisher"}
 
 

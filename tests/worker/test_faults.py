@@ -322,3 +322,18 @@ def test_a_job_that_was_lost_twice_is_not_taken_beside_another(
     storage.gate.set()
     for job_id in (lost_twice, neighbour):
         assert service.wait_for(job_id).state is State.SUCCEEDED
+
+
+def test_a_job_that_was_lost_twice_has_its_turn_though_others_never_end(
+    service: Service, start_worker: StartWorker, lost_twice: str
+) -> None:
+    execute(service, sa.update(jobs).where(jobs.c.id == lost_twice).values(not_before=1e12))
+    worker = start_worker(step_s=0.01, max_rows=2)
+    # Two at a time, so that the worker would never be idle.
+    for _ in range(30):
+        service.submit(steps=40)
+    wait_until(lambda: len(worker.pipeline.stepped) > 2, "a busy worker")
+    execute(service, sa.update(jobs).where(jobs.c.id == lost_twice).values(not_before=0))
+    assert service.wait_for(lost_twice).state is State.SUCCEEDED
+    counts = [job.state for job in service.store.jobs("local", limit=100).items]
+    assert State.QUEUED in counts

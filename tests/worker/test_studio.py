@@ -151,6 +151,37 @@ def test_without_a_word_from_the_settings_every_cpu_that_may_be_used_is(opened: 
     assert opened.facts["threads"] == len(os.sched_getaffinity(0))
 
 
+def test_on_a_cpu_a_step_takes_one_image_unless_the_settings_say_otherwise(
+    settings: Settings, models_dir: Path, alone: None, opened: Studio
+) -> None:
+    assert opened.max_rows == 1
+    wanted = {"models_dir": models_dir, "default_model": "small", "max_rows": 4}
+    assert Studio.open(settings.model_copy(update=wanted)).max_rows == 4
+
+
+def test_steps_of_every_size_are_measured_on_the_real_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = small_pipeline()
+    taken: list[int] = []
+    step = Pipeline.step
+
+    def watched(self: Pipeline, rows: list) -> None:
+        taken.append(len(rows))
+        step(self, rows)
+
+    monkeypatch.setattr(Pipeline, "step", watched)
+    assert studio.step_seconds(pipeline, 2) > 0
+    assert taken == [2] * (studio.TRIES + 1)
+
+
+def test_a_size_for_which_the_device_has_no_memory_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Pipeline, "step", full)
+    with pytest.raises(MemoryError, match="CUDA out of memory"):
+        studio.step_seconds(small_pipeline(), 2)
+
+
 def test_auto_takes_the_gpu_if_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert choose_device("auto") == torch.device("cuda")

@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.worker.fake_pipeline import FakePipeline
+from tests.worker.test_engine import Diary
 from worker.engine import STEPS_OF_SILENCE, Engine
 from worker.watchdog import EXIT_HUNG, Watchdog
 
@@ -28,7 +30,7 @@ def dog() -> Dog:
 
 
 def make_busy(engine: Engine) -> None:
-    engine.submit(None)  # type: ignore[arg-type]
+    engine.submit(Diary(FakePipeline()))
     assert engine.is_busy
 
 

@@ -34,12 +34,15 @@ _OWNER_LOCK = 0x6F776E72
 class Room:
     """What a worker has room for: jobs for the models it serves, one of which may be loaded.
 
-    Unless it is `alone`, with nothing else in hand, it gets no job that must run alone.
+    Unless it is `alone`, with nothing else in hand, it gets no job that must run alone. It wants jobs of these
+    `priorities`, and none of the owners that it is busy for already.
     """
 
     served: Sequence[str]
     loaded: str | None = None
     alone: bool = True
+    priorities: Sequence[Priority] = tuple(Priority)
+    busy_for: Sequence[str] = ()
 
 
 def one_submit_at_a_time(connection: Connection, owner: str) -> None:
@@ -87,7 +90,7 @@ def next_in_line(
     """
     if not room.served:
         return
-    for priority in Priority:
+    for priority in room.priorities:
         if starving := _starving(connection, room, priority, starvation_s):
             # Taken before its time, it must not turn the clock forward to where its time would have been.
             now = _virtual_now(connection, priority)
@@ -95,10 +98,19 @@ def next_in_line(
             yield _pick(starving, loaded=None), {"start_tag": start}
     # In SQLite nobody else takes anything meanwhile.
     widths = (FEW, MANY) if connection.dialect.name == "postgresql" else (FEW,)
-    for priority in Priority:
+    for priority in room.priorities:
         for width in widths:
             if first := _first(connection, room, priority, width):
                 yield _pick(first, room.loaded), {}
+
+
+def is_solo_next(connection: Connection, served: Sequence[str], starvation_s: float) -> bool:
+    """Whether a worker that had nothing else in hand would get a job that must run alone."""
+    for found, _ in next_in_line(connection, Room(served), starvation_s):
+        number = connection.execute(found).scalar()
+        if number is not None:
+            return bool(connection.execute(select(jobs.c.solo).where(jobs.c.number == number)).scalar())
+    return False
 
 
 def is_before(priority: Priority, tag: float, number: int) -> ColumnElement[bool]:
@@ -114,7 +126,10 @@ def is_before(priority: Priority, tag: float, number: int) -> ColumnElement[bool
 def _fits(room: Room) -> ColumnElement[bool]:
     """Rows that are due, and that the worker may have; their model is asked for elsewhere."""
     is_due = and_(jobs.c.state == State.QUEUED, jobs.c.not_before <= database_now())
-    return is_due if room.alone else and_(is_due, not_(jobs.c.solo))
+    others = [] if room.alone else [not_(jobs.c.solo)]
+    if room.busy_for:
+        others.append(jobs.c.owner.not_in(room.busy_for))
+    return and_(is_due, *others)
 
 
 def _pick(numbers: Sequence[int], loaded: str | None) -> Select[tuple[int]]:

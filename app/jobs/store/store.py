@@ -11,7 +11,7 @@ from app.jobs.failures import Reason, StoreUnavailable
 from app.jobs.migrations import migrate
 from app.jobs.settings import Settings
 from app.jobs.spec import Params
-from app.jobs.store import claiming, finishing, inputs, reading, registering, submitting, sweeping
+from app.jobs.store import claiming, fairness, finishing, inputs, reading, registering, submitting, sweeping
 from app.jobs.store.fairness import Room
 from app.jobs.store.keyring import Keyring
 from app.jobs.store.ledger import Ledger
@@ -25,6 +25,7 @@ from app.jobs.store.records import (
     Job,
     Outcome,
     Page,
+    Priority,
     State,
     Swept,
     Upload,
@@ -136,15 +137,30 @@ class Store:
     # The worker
 
     def claim_next(
-        self, worker: str, models: Sequence[str], *, loaded: str | None = None, alone: bool = True
+        self,
+        worker: str,
+        models: Sequence[str],
+        *,
+        loaded: str | None = None,
+        alone: bool = True,
+        priorities: Sequence[Priority] = tuple(Priority),
+        busy_for: Sequence[str] = (),
     ) -> Claim | None:
         """Take the job that is next, due, and for one of `models`; None if there is none.
 
         Among the first few, one for the model that is `loaded` is preferred.  `alone` says that the worker has
-        nothing else in hand; otherwise it gets no job that must run alone.
+        nothing else in hand; otherwise it gets no job that must run alone.  It gets none of other `priorities`,
+        and none of the owners that it is `busy_for`.
         """
         with self._transactions.writing() as connection:
-            return claiming.claim_next(connection, worker, Room(models, loaded, alone), self._settings)
+            return claiming.claim_next(
+                connection, worker, Room(models, loaded, alone, priorities, busy_for), self._settings
+            )
+
+    def is_solo_next(self, models: Sequence[str]) -> bool:
+        """Whether the job that is next for `models` is one that must run alone, so that room is to be made for it."""
+        with self._transactions.writing() as connection:
+            return fairness.is_solo_next(connection, models, self._settings.starvation_s)
 
     def beat(self, worker: str, claims: Sequence[ClaimBeat]) -> Beat:
         """Renew the leases of all claims and write their progress, in one UPDATE."""

@@ -136,6 +136,27 @@ def test_low_yields_to_normal(bench: Any) -> None:
     assert take(bench).id == low.id
 
 
+def test_a_worker_that_is_busy_for_some_owners_gets_the_jobs_of_others(bench: Any) -> None:
+    for owner in ("ann", "ann", "bob"):
+        bench.submit(owner=owner)
+
+    claims = [bench.store.claim_next("worker-1", ["storybook"], busy_for=["ann"]) for _ in range(2)]
+
+    assert [claim and claim.owner for claim in claims] == ["bob", None]
+    assert take(bench).owner == "ann"
+
+
+@pytest.mark.parametrize("waited_s", [0, 700])
+def test_a_worker_that_wants_no_low_jobs_gets_none_however_long_they_wait(bench: Any, waited_s: float) -> None:
+    bench.submit(priority=Priority.LOW)
+    normal = bench.submit()
+    age(bench, waited_s)
+
+    claims = [bench.store.claim_next("worker-1", ["storybook"], priorities=[Priority.NORMAL]) for _ in range(2)]
+
+    assert [claim and claim.job_id for claim in claims] == [normal.id, None]
+
+
 def test_low_jobs_are_shared_fairly_too(bench: Any) -> None:
     for _ in range(5):
         bench.submit(owner="ann", priority=Priority.LOW)

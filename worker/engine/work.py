@@ -1,0 +1,54 @@
+"""What the engine develops, and whom it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from models import Pipeline, Request, Row
+
+
+@dataclass(slots=True)
+class Seconds:
+    """Where the time went for one piece of work; a step that was shared counts whole for each who shared it."""
+
+    text_s: float = 0.0
+    denoise_s: float = 0.0
+    decode_s: float = 0.0
+
+
+class Work(Protocol):
+    """One request and what to do with what becomes of it.
+
+    `owner` is whom its share of the device is counted for; work that `is_low` waits while any other is in hand.
+    `step_cost` is what one step of one image costs, in whatever unit all works share. All methods are called on the
+    engine's thread and must not block, but for `is_wanted`, which is called on the encoder's as well.
+    """
+
+    pipeline: Pipeline
+    request: Request
+    owner: str
+    is_low: bool
+    step_cost: float
+
+    def is_wanted(self) -> bool:
+        """Whether to go on; asked before the text is encoded, and before every step."""
+
+    def stepped(self, rows: Sequence[Row], batch: Sequence[Row]) -> None:
+        """All rows of the work, and those that were just brought one step further."""
+
+    def developed(self, row: Row, pixels: np.ndarray) -> None:
+        """One image is done: (h, w, 3) uint8."""
+
+    def completed(self, seconds: Seconds) -> None:
+        """All images are done."""
+
+    def dropped(self) -> None:
+        """The work was no longer wanted, and has left."""
+
+    def failed(self, error: Exception) -> None:
+        """The pipeline raised; nothing more will come of this work."""
