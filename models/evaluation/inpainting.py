@@ -9,20 +9,19 @@ Axes: n pictures, h height, w width (pixels).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.evaluation.prompt_following import Judge, Pictures, Score, captioned
+from models.evaluation.report import Report
 from models.pipeline import Pipeline
 from models.tasks import Inpaint
 from models.training import layouts
 from models.training.domain import Item, Scene, Split, Stage
 from models.training.pictures import pixel_box, render
 
-Report = Callable[[str], None]
 Mask = NDArray[np.bool_]
 """(h, w), true where it is repainted."""
 
@@ -52,15 +51,10 @@ class Replacement:
 
 
 def judge_inpainting(
-    pipeline: Pipeline, stage: Stage, *, split: Split, count: int, report: Report
+    pipeline: Pipeline, stage: Stage, judge: Judge, *, split: Split, count: int, report: Report
 ) -> InpaintingVerdict:
-    """The verdict over `count` replacements, at the model's defaults, seeds 0, 1, 2, ...
-
-    Raises: ValueError for a stage that the judge cannot name.
-    """
-    size = pipeline.card.native_width
-    judge = Judge(stage, size)
-    cases = replacements(stage, split, count, size)
+    """The verdict over `count` replacements, at the model's defaults, seeds 0, 1, 2, ..."""
+    cases = replacements(stage, split, count, pipeline.card.native_width)
     results = []
     for seed, case in enumerate(cases):
         request = Inpaint(prompt=case.wanted.caption, image=case.picture, mask=case.mask, seed=seed)

@@ -45,16 +45,13 @@ def drawings(pipeline: Pipeline, stage: Stage, *, count: int, report: Report) ->
     }
 
 
-def prompt_following(rows: Mapping[str, Drawing], stage: Stage) -> dict[str, Verdict]:
-    """What the judge says of each row. Raises: ValueError for a stage that it cannot name (see `candidate_scenes`)."""
-    size = rows[REAL].pictures.shape[1]
-    judge = Judge(stage, size)
+def prompt_following(rows: Mapping[str, Drawing], judge: Judge) -> dict[str, Verdict]:
+    """What the judge says of each row."""
     return {name: judge.verdict(row.pictures, row.scenes) for name, row in rows.items()}
 
 
-def by_thing(rows: Mapping[str, Drawing], stage: Stage) -> dict[str, Score]:
+def by_thing(rows: Mapping[str, Drawing], stage: Stage, judge: Judge) -> dict[str, Score]:
     """How often each thing of the stage was drawn so that the judge names it, the best first."""
-    judge = Judge(stage, rows[REAL].pictures.shape[1])
     results: dict[str, list[bool]] = {thing.name: [] for thing in stage.things}
     for row in (rows[SEEN], rows[HELD_OUT]):
         for (name, _), scene in zip(judge.names(row.pictures), row.scenes, strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,14 @@ from models.evaluation.classifier import BUNDLED_CLASSIFIER, load_classifier
 from models.evaluation.distribution import FEWEST, Resemblance, resemblance
 from models.evaluation.inpainting import InpaintingVerdict, judge_inpainting
 from models.evaluation.likelihood import Likelihood, judge_likelihood
-from models.evaluation.prompt_following import Pictures, Score, Verdict
-from models.evaluation.report import HELD_OUT, REAL, SEEN, Drawing, by_thing, drawings, prompt_following, table
+from models.evaluation.prompt_following import Judge, Pictures, Score, Verdict
+from models.evaluation.report import HELD_OUT, REAL, SEEN, Drawing, Report, by_thing, drawings, prompt_following, table
 from models.evaluation.super_resolution import Likeness, judge_super_resolution
 from models.pipeline import Pipeline
 from models.training.batches import draw_batch
 from models.training.details import draw_detail
 from models.training.domain import SPLITS, Stage
 
-Report = Callable[[str], None]
 FILE = "evaluation.json"
 BEGIN, END = "<!-- judged: made by `darkroom-models evaluate --write` -->", "<!-- judged: end -->"
 
@@ -53,19 +52,23 @@ def score(pipeline: Pipeline, stage: Stage, *, count: int, report: Report) -> Sc
     Raises: ValueError for a stage that the judges cannot name.
     """
     tasks = pipeline.card.tasks
+    # One for all, and first: it draws every scene that the stage can hold, and refuses a stage of too many.
+    judge = Judge(stage, pipeline.card.native_width) if {"text_to_image", "inpaint"} & set(tasks) else None
     rows = drawings(pipeline, stage, count=count, report=report) if "text_to_image" in tasks else {}
     return ScoreCard(
         name=pipeline.card.name,
         revision=pipeline.card.revision,
         scenes=stage.name,
         count=count,
-        prompt_following=prompt_following(rows, stage) if rows else {},
-        things=by_thing(rows, stage) if rows else {},
+        prompt_following=prompt_following(rows, judge) if judge and rows else {},
+        things=by_thing(rows, stage, judge) if judge and rows else {},
         distribution=_resemblance(rows, stage) if rows else None,
         likelihood=_likelihood(pipeline, stage, count) if rows else None,
-        inpainting={
-            _SPLIT_NAMES[split]: judge_inpainting(pipeline, stage, split=split, count=count, report=report)
-            for split in (SPLITS if "inpaint" in tasks else ())
+        inpainting={}
+        if judge is None or "inpaint" not in tasks
+        else {
+            _SPLIT_NAMES[split]: judge_inpainting(pipeline, stage, judge, split=split, count=count, report=report)
+            for split in SPLITS
         },
         super_resolution={
             name: judge_super_resolution(pipeline, pictures, report=report)

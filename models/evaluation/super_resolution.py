@@ -8,7 +8,6 @@ Axes: n pictures, h height, w width (pixels).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +15,10 @@ import torch
 from PIL import Image
 
 from models.evaluation.prompt_following import Pictures
+from models.evaluation.report import Report
 from models.pipeline import Pipeline
 from models.tasks import SuperResolution
 
-Report = Callable[[str], None]
 FILTERS = {"bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS}
 
 

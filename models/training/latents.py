@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from models.networks.autoencoder import Autoencoder
+from models.tasks.given import to_cells
 from models.training.batches import Batch, box_cells, step_generator
 from models.training.config import DiffusionTraining
-from models.training.masks import draw_masks, to_cells
+from models.training.masks import draw_masks
 from models.training.parallel import ALONE, Group
 from models.training.sources import Source, stream
 

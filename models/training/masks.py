@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from models.training.batches import uniform
 
@@ -31,8 +30,3 @@ def draw_masks(boxes: tuple[Tensor, ...], size: int, generator: torch.Generator)
         right, bottom = (min(size, int((high + room) * size) + 1) for high in (x1, y1))
         masks[row, 0, top:bottom, left:right] = 1.0
     return masks
-
-
-def to_cells(masks: Tensor, factor: int) -> Tensor:
-    """Masks over latent cells, by maximum, so that a mask never loses its edge: (b, 1, h, w) to (b, 1, h/f, w/f)."""
-    return F.max_pool2d(masks, factor)

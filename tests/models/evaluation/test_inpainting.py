@@ -56,7 +56,7 @@ def test_a_seam_is_the_mean_step_across_the_edge() -> None:
 def test_an_untrained_model_fills_nothing_and_touches_nothing() -> None:
     pipeline = small_pipeline(in_channels=9)
     lines: list[str] = []
-    found = judge_inpainting(pipeline, STAGE, split="train", count=4, report=lines.append)
+    found = judge_inpainting(pipeline, STAGE, Judge(STAGE, 32), split="train", count=4, report=lines.append)
     assert found.fills.share <= 0.5
     assert found.untouched.share == 1.0
     assert lines == ["inpainted 4 of 4"]

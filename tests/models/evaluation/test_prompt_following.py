@@ -49,7 +49,7 @@ def test_every_caption_that_is_judged_names_a_backdrop_of_its_split() -> None:
 def test_an_untrained_model_scores_like_chance_and_the_table_says_so() -> None:
     pipeline: Pipeline = small_pipeline()
     lines: list[str] = []
-    verdicts = prompt_following(drawings(pipeline, STAGE, count=8, report=lines.append), STAGE)
+    verdicts = prompt_following(drawings(pipeline, STAGE, count=8, report=lines.append), Judge(STAGE, 32))
     assert list(verdicts) == ["real scenes", "reconstructions", "drawn, combinations seen", "drawn, held out"]
     assert verdicts["real scenes"].both.trials == 16
     assert verdicts["drawn, held out"].both.share <= 0.25
@@ -58,7 +58,7 @@ def test_an_untrained_model_scores_like_chance_and_the_table_says_so() -> None:
     assert "| real scenes | 16 | " in table(verdicts)
 
 
-def test_things_are_counted_one_by_one_the_best_first() -> None:
+def test_things_are_counted_one_by_one_the_best_first(judge: Judge) -> None:
     def rendered(scenes: list[Scene]) -> np.ndarray:
         return np.stack([render(scene, 64) for scene in scenes])
 
@@ -67,7 +67,7 @@ def test_things_are_counted_one_by_one_the_best_first() -> None:
     spoilt = rendered(seen)
     spoilt[[seen.index(fox) for fox in foxes]] = 127
     rows = {REAL: Drawing(spoilt, seen), SEEN: Drawing(spoilt, seen), HELD_OUT: Drawing(rendered(held_out), held_out)}
-    scores = by_thing(rows, STAGE)
+    scores = by_thing(rows, STAGE, judge)
     assert sum(score.trials for score in scores.values()) == 60
     assert scores["fox"].trials - scores["fox"].hits == len(foxes) > 0
     assert next(iter(scores.values())).share == 1.0

@@ -12,6 +12,7 @@ from torch import Tensor
 from models import TextToImage, load_pipeline
 from models.networks.autoencoder import Autoencoder
 from models.schedule import cosine_schedule
+from models.tasks.given import to_cells
 from models.training.autoencoder import AutoencoderObjective, edge_difference, whiten_latents
 from models.training.batches import box_cells, draw_batch, step_generator
 from models.training.config import AutoencoderTraining, DiffusionTraining, read_config
@@ -20,7 +21,7 @@ from models.training.ema import Ema
 from models.training.latent_networks import level_weight, silence_residuals, spread_timesteps
 from models.training.latents import PictureEncoder
 from models.training.loop import learning_rate, train
-from models.training.masks import draw_masks, to_cells
+from models.training.masks import draw_masks
 from models.training.recipes import Run, train_autoencoder, train_diffusion
 from models.training.sources import open_source
 from models.training.stages import STAGES
