@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 
 from app import desk
 from app.deps import House, principal
-from app.description import GUARDED, OPEN, describe
+from app.description import API_VERSION, GUARDED, OPEN, describe
 from app.errors import Unavailable, problem_of, response_of
 from app.jobs.events import EventReader, connect_async
 from app.jobs.failures import JobsError, StoreUnavailable
@@ -29,7 +29,7 @@ from app.jobs.queue import connect
 from app.jobs.settings import Settings, load_settings
 from app.jobs.storage import open_storage
 from app.jobs.store import open_store
-from app.routes import catalog, events, health, images, jobs, metrics, pages, sign_in, uploads
+from app.routes import catalog, events, health, images, jobs, metrics, pages, reference, sign_in, uploads
 from app.routes.rendering import STATIC, Assets, problem_page, wants_page
 from app.security import Door
 from app.throttle import Throttle
@@ -55,9 +55,10 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
     app = Darkroom(
         title="Darkroom",
         summary="Develops pictures from words.",
-        version=health.installed_version(),
+        # Of the contract: /version tells which program keeps it.
+        version=API_VERSION,
         lifespan=_open_house,
-        # Their pages load scripts from elsewhere, which our Content-Security-Policy forbids.
+        # Their pages load scripts from elsewhere, which our Content-Security-Policy forbids; routes/reference has ours.
         docs_url=None,
         redoc_url=None,
     )
@@ -74,7 +75,7 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
     # Probes need no key, and whoever has none yet can sign in; whatever else there is needs one.
     app.include_router(health.router, responses=OPEN)
     app.include_router(sign_in.router)
-    for part in (jobs, events, uploads, images, catalog, pages, metrics):
+    for part in (jobs, events, uploads, images, catalog, pages, reference, metrics):
         app.include_router(part.router, dependencies=[Depends(principal)], responses=GUARDED)
     app.mount("/static", Assets(directory=STATIC))
     return app
