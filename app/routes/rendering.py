@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent.parent
 STATIC = HERE / "static"
 
+ROOMS = (("/", "Develop"), ("/images", "Gallery"))
+"""What the head of every page leads to, in this order: Develop, Gallery, Edit, Upscale, Jobs, Study."""
+
 
 @dataclass(frozen=True, slots=True)
 class Card:
@@ -77,7 +80,7 @@ def _templates() -> "Jinja2Templates":
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.globals["asset"] = asset
+    environment.globals.update(asset=asset, rooms=ROOMS)
     return Jinja2Templates(env=environment)
 
 
