@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Depends, Request, Response
-from fastapi.responses import RedirectResponse
 
 from app import desk
 from app.deps import House, Id, Inside, Owner, OwnJob, Viewer, form_only
@@ -12,11 +11,12 @@ from app.errors import Invalid, problem_of
 from app.faults import Fault
 from app.jobs.failures import NotCancellable, SpecError, UnknownModel
 from app.jobs.spec import draw_seed
-from app.jobs.store import Job, State
+from app.jobs.store import State
 from app.routes import form
+from app.routes.cards import cards, shown
 from app.routes.images import OwnImage, suffix
 from app.routes.paging import Cursor
-from app.routes.rendering import Card, is_part, recipe_of, render
+from app.routes.rendering import is_part, recipe_of, render
 
 LATEST = 16
 PER_PAGE = 48
@@ -48,19 +48,19 @@ def develop(
         job = desk.submit(house, form.wish_of(fields), owner, tasks.add_task)
     except (Invalid, SpecError, UnknownModel) as error:
         return _bench(request, house, viewer, fields, problem_of(error).faults)
-    return _shown(request, house, job)
+    return shown(request, house, job)
 
 
 @router.api_route("/jobs/{id}", methods=READ)
 def job(request: Request, job: OwnJob, house: Inside) -> Response:
     """One job; without JavaScript the page loads itself again until it is done."""
-    return render(request, "job.html", card=_cards(house, [job])[0])
+    return render(request, "job.html", card=cards(house, [job])[0])
 
 
 @router.api_route("/jobs/{id}/card", methods=READ)
 def card(request: Request, job: OwnJob, house: Inside) -> Response:
     """The part of a page that shows one job."""
-    return render(request, "_job.html", card=_cards(house, [job])[0])
+    return render(request, "_job.html", card=cards(house, [job])[0])
 
 
 @router.post("/jobs/{id}/cancel")
@@ -70,13 +70,13 @@ def cancel(request: Request, id: Id, house: Inside, viewer: Viewer, tasks: Backg
         job = desk.cancel(house, id, viewer, tasks.add_task)
     except NotCancellable:
         job = house.store.get(id, viewer)
-    return _shown(request, house, job)
+    return shown(request, house, job)
 
 
 @router.post("/jobs/{id}/retry")
 def retry(request: Request, job: OwnJob, house: Inside, owner: Owner, tasks: BackgroundTasks) -> Response:
     """Queue the same recipe again and show the new job."""
-    return _shown(request, house, desk.queue(house, job.params, owner, tasks.add_task, job.warnings))
+    return shown(request, house, desk.queue(house, job.params, owner, tasks.add_task, job.warnings))
 
 
 @router.api_route("/images", methods=READ)
@@ -99,14 +99,7 @@ def again(request: Request, image: OwnImage, house: Inside, owner: Owner, tasks:
     """Queue the print's recipe with a new seed, and show the new job."""
     params = image.params.model_copy(update={"seed": draw_seed(), "num_images": 1})
     warnings = house.store.get(image.job_id, owner).warnings
-    return _shown(request, house, desk.queue(house, params, owner, tasks.add_task, warnings))
-
-
-def _shown(request: Request, house: House, job: Job) -> Response:
-    """The job's card where htmx asked, else the way to its page."""
-    if is_part(request):
-        return render(request, "_job.html", card=_cards(house, [job])[0])
-    return RedirectResponse(f"/jobs/{job.id}", status_code=303)
+    return shown(request, house, desk.queue(house, params, owner, tasks.add_task, warnings))
 
 
 def _bench(
@@ -131,9 +124,4 @@ def _bench(
         job for state in (State.QUEUED, State.RUNNING) for job in house.store.jobs(viewer, state, limit=LATEST).items
     ]
     latest = house.store.images(viewer, LATEST).items
-    return render(request, "index.html", status=status, cards=_cards(house, alive), images=latest, **filled)
-
-
-def _cards(house: House, jobs: Sequence[Job]) -> list[Card]:
-    served = {model for worker in house.store.workers_alive() for model in worker.models}
-    return [Card(job, house.store.position(job), job.model in served) for job in jobs]
+    return render(request, "index.html", status=status, cards=cards(house, alive), images=latest, **filled)
