@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent.parent
 STATIC = HERE / "static"
 
-ROOMS = (("/", "Develop"), ("/images", "Gallery"))
+READ = ["GET", "HEAD"]
+"""How a page may be asked for."""
+
+ROOMS = (("/", "Develop"), ("/images", "Gallery"), ("/jobs", "Jobs"))
 """What the head of every page leads to, in this order: Develop, Gallery, Edit, Upscale, Jobs, Study."""
 
 

@@ -150,7 +150,7 @@ def test_the_contact_sheet_tells_where_to_begin(client: TestClient) -> None:
 def test_the_contact_sheet_has_pages(
     client: TestClient, submit: Submit, develop: Callable[[], Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.routes.pages.PER_PAGE", 2)
+    monkeypatch.setattr("app.routes.gallery.PER_PAGE", 2)
     made = []
     for _ in range(3):
         submit()
