@@ -118,10 +118,9 @@ class Paste:
 
     def _blended(self, new: NDArray[np.uint8], old: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(p, q, 3) each."""
-        images = (torch.from_numpy(pixels).permute(2, 0, 1).float() for pixels in (new, old.copy()))
-        colours: NDArray[np.float32] = (
-            without_seam(*images, torch.from_numpy(self.share[:, :, 0] == 0)).permute(1, 2, 0).numpy()
-        )
+        images = [torch.from_numpy(pixels).permute(2, 0, 1).float() for pixels in (new, old.copy())]
+        blended = without_seam(images[0], images[1], torch.from_numpy(self.share[:, :, 0] == 0))
+        colours: NDArray[np.float32] = blended.permute(1, 2, 0).numpy()
         return colours
 
 
