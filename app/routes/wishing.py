@@ -23,7 +23,8 @@ def wish_of(kind: type[W], fields: Mapping[str, str]) -> W:
     try:
         return kind.model_validate_strings(said)
     except ValidationError as error:
-        found = [{**finding, "loc": ("body", *finding["loc"])} for finding in error.errors()]
+        errors = error.errors()
+        found = [{**each, "loc": ("body", *each["loc"])} for each in errors]
         raise Invalid.of(*faults_of(found)) from None
 
 
