@@ -243,6 +243,11 @@ class Store:
         with self._transactions.reading() as connection:
             return inputs.upload(connection, upload_id, owner)
 
+    def inputs(self, job_id: str) -> dict[str, str]:
+        """Where the pictures lie that a job is made from, by role."""
+        with self._transactions.reading() as connection:
+            return inputs.keys_of(connection, job_id)
+
     def free_blobs(self) -> tuple[str, ...]:
         """Forget expired uploads, and some blobs that nothing needs; returns the keys of the files to delete."""
         with self._transactions.writing() as connection:
