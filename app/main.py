@@ -22,6 +22,7 @@ from starlette.exceptions import HTTPException
 from app import desk
 from app.deps import House, principal
 from app.errors import ProblemBody, Unauthorized, Unavailable, documented, problem_of, response_of
+from app.jobs.build import installed_version
 from app.jobs.events import EventReader, connect_async
 from app.jobs.failures import JobsError, StoreUnavailable
 from app.jobs.queue import connect
@@ -71,7 +72,7 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
     app = Darkroom(
         title="Darkroom",
         summary="Develops pictures from words.",
-        version=health.installed_version(),
+        version=installed_version(),
         lifespan=_open_house,
         # Their pages load scripts from elsewhere, which our Content-Security-Policy forbids.
         docs_url=None,
