@@ -28,7 +28,20 @@ from app.jobs.queue import connect
 from app.jobs.settings import Settings, load_settings
 from app.jobs.storage import open_storage
 from app.jobs.store import open_store
-from app.routes import catalog, editing, events, given, health, images, jobs, metrics, pages, uploads
+from app.routes import (
+    catalog,
+    editing,
+    events,
+    gallery,
+    given,
+    health,
+    images,
+    job_pages,
+    jobs,
+    metrics,
+    pages,
+    uploads,
+)
 from app.routes.rendering import STATIC, Assets, problem_page, wants_page
 from app.security import Door
 from app.traffic import Counted, Traffic
@@ -39,7 +52,8 @@ log = structlog.get_logger()
 LARGE_BODIES = {
     jobs.PATH: jobs.MAX_BODY_BYTES,
     uploads.PATH: uploads.MAX_BODY_BYTES,
-    **dict.fromkeys(given.PATHS, given.MAX_BODY_BYTES),
+    **pages.LARGE_BODIES,
+    **given.LARGE_BODIES,
 }
 """What takes pictures, and so more than other bodies."""
 
@@ -75,7 +89,8 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
         app.add_exception_handler(kind, _handle)
     # Probes need no key; whatever else there is does.
     app.include_router(health.router)
-    for part in (jobs, events, uploads, images, catalog, pages, given, editing, metrics):
+    retouching = (given, editing)
+    for part in (jobs, events, uploads, images, catalog, pages, gallery, job_pages, *retouching, metrics):
         app.include_router(part.router, dependencies=[Depends(principal)], responses=documented(Unauthorized))
     app.mount("/static", Assets(directory=STATIC))
     return app
