@@ -30,7 +30,9 @@ from app.jobs.storage import open_storage
 from app.jobs.store import open_store
 from app.routes import (
     catalog,
+    comparing,
     editing,
+    enlarging,
     events,
     gallery,
     given,
@@ -89,7 +91,7 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
         app.add_exception_handler(kind, _handle)
     # Probes need no key; whatever else there is does.
     app.include_router(health.router)
-    retouching = (given, editing)
+    retouching = (given, editing, enlarging, comparing)
     for part in (jobs, events, uploads, images, catalog, pages, gallery, job_pages, *retouching, metrics):
         app.include_router(part.router, dependencies=[Depends(principal)], responses=documented(Unauthorized))
     app.mount("/static", Assets(directory=STATIC))
