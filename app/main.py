@@ -31,7 +31,9 @@ from app.jobs.storage import open_storage
 from app.jobs.store import open_store
 from app.routes import (
     catalog,
+    comparing,
     editing,
+    enlarging,
     events,
     gallery,
     given,
@@ -54,7 +56,7 @@ LARGE_BODIES = {
     jobs.PATH: jobs.MAX_BODY_BYTES,
     uploads.PATH: uploads.MAX_BODY_BYTES,
     **pages.LARGE_BODIES,
-    **dict.fromkeys(given.PATHS, given.MAX_BODY_BYTES),
+    **given.LARGE_BODIES,
 }
 """What takes pictures, and so more than other bodies."""
 
@@ -90,19 +92,8 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
         app.add_exception_handler(kind, _handle)
     # Probes need no key; whatever else there is does.
     app.include_router(health.router)
-    for part in (
-        jobs,
-        events,
-        uploads,
-        images,
-        catalog,
-        pages,
-        gallery,
-        job_pages,
-        given,
-        editing,
-        metrics,
-    ):
+    retouching = (given, editing, enlarging, comparing)
+    for part in (jobs, events, uploads, images, catalog, pages, gallery, job_pages, *retouching, metrics):
         app.include_router(part.router, dependencies=[Depends(principal)], responses=documented(Unauthorized))
     app.mount("/static", Assets(directory=STATIC))
     return app
