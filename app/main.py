@@ -21,7 +21,8 @@ from starlette.exceptions import HTTPException
 
 from app import desk
 from app.deps import House, principal
-from app.errors import ProblemBody, Unauthorized, Unavailable, documented, problem_of, response_of
+from app.description import GUARDED, OPEN, describe
+from app.errors import Unavailable, problem_of, response_of
 from app.jobs.build import installed_version
 from app.jobs.events import EventReader, connect_async
 from app.jobs.failures import JobsError, StoreUnavailable
@@ -43,10 +44,12 @@ from app.routes import (
     jobs,
     metrics,
     pages,
+    sign_in,
     uploads,
 )
 from app.routes.rendering import STATIC, Assets, problem_page, wants_page
 from app.security import Door
+from app.throttle import Throttle
 from app.traffic import Counted, Traffic
 from app.watching import Watch
 
@@ -90,24 +93,24 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
     app.add_middleware(Counted, traffic=app.state.traffic)
     for kind in (HTTPException, RequestValidationError, JobsError):
         app.add_exception_handler(kind, _handle)
-    # Probes need no key; whatever else there is does.
-    app.include_router(health.router)
+    # Probes need no key, and whoever has none yet can sign in; whatever else there is needs one.
+    app.include_router(health.router, responses=OPEN)
+    app.include_router(sign_in.router)
     retouching = (given, editing, enlarging, comparing)
     for part in (jobs, events, uploads, images, catalog, pages, gallery, job_pages, *retouching, metrics):
-        app.include_router(part.router, dependencies=[Depends(principal)], responses=documented(Unauthorized))
+        app.include_router(part.router, dependencies=[Depends(principal)], responses=GUARDED)
     app.mount("/static", Assets(directory=STATIC))
     return app
 
 
 class Darkroom(FastAPI):
-    """FastAPI, whose description of the API also describes our problems."""
+    """FastAPI, whose description of the API also says what it cannot know by itself."""
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
-        document = super().openapi()
-        problem = ProblemBody.model_json_schema(ref_template="#/components/schemas/{model}")
-        document["components"]["schemas"] |= {**problem.pop("$defs", {}), "ProblemBody": problem}
-        return document
+        if self.openapi_schema is None:
+            self.openapi_schema = describe(super().openapi())
+        return self.openapi_schema
 
 
 def answer(request: Request, error: Exception) -> Response:
@@ -146,7 +149,8 @@ async def _open_house(app: FastAPI) -> AsyncIterator[None]:
     reader = EventReader(connect_async(url))
     store = open_store(settings)
     storage = open_storage(settings.resolved_storage_url)
-    house = House(settings, store, storage, connect(url), Watch(store, reader), app.state.is_open)
+    redis = connect(url)
+    house = House(settings, store, storage, redis, Watch(store, reader), Throttle(redis), app.state.is_open)
     app.state.house = house
     await reader.start()
     sweeper = asyncio.create_task(_sweep_forever(house), name="sweeper")
@@ -158,7 +162,7 @@ async def _open_house(app: FastAPI) -> AsyncIterator[None]:
         with suppress(asyncio.CancelledError):
             await sweeper
         await house.watch.close()
-        house.redis.close()
+        redis.close()
         store.close()
 
 

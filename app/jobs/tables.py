@@ -175,6 +175,11 @@ principals = Table(
     Column("is_admin", Boolean, nullable=False),
     # Its share of the service, where an ordinary one is 1.
     Column("weight", Double, nullable=False),
+    # How much it may ask for; NULL: what the settings say for every key, 0: no limit.
+    Column("requests_per_minute", Integer),
+    Column("queued_jobs", Integer),
+    Column("job_cost", Double),
+    Column("uploads_mb", Integer),
     Column("created_at", Double, nullable=False),
     CheckConstraint("weight > 0", name="weight_is_positive"),
 )
@@ -187,8 +192,17 @@ keys = Table(
     Column("secret_sha256", String(64), nullable=False),
     Column("created_at", Double, nullable=False),
     Column("last_used_at", Double),
-    # A key that was revoked stays: a service that ever had keys never opens by itself again.
+    # From when on it lets nobody in.  It stays: a service that ever had keys never opens by itself again.
     Column("revoked_at", Double),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_sha256", String(64), primary_key=True),
+    Column("key_id", String(16), ForeignKey("keys.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False, index=True),
 )
 
 images = Table(

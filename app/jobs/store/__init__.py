@@ -9,13 +9,15 @@ lies in one module a role:
     inputs       pictures that jobs are made from: blobs, pins, uploads
     reading      jobs, images, positions; changes nothing
     registering  models and workers: the catalogue
-    admitting    principals and their keys;  keyring  the store's part that keeps them
+    admitting    principals and their keys;  sessions  keys that a browser was shown once
+    quotas       how much a principal may ask for;  keyring  the store's part that keeps all three
     tallying     what is counted for ever;  measuring  what the metrics say;  pruning  what is too old;
                  ledger  the store's part that keeps the books
     records      the frozen facts that go in and out
 """
 
 from app.jobs.store.admitting import LOCAL, Key, NewKey, Principal
+from app.jobs.store.quotas import Limits
 from app.jobs.store.records import (
     Beat,
     Blob,
@@ -40,6 +42,7 @@ from app.jobs.store.records import (
     Worker,
 )
 from app.jobs.store.registering import find_model
+from app.jobs.store.sessions import NewSession
 from app.jobs.store.store import Store, migrate, open_store
 
 __all__ = [
@@ -55,7 +58,9 @@ __all__ = [
     "Job",
     "JobFailure",
     "Key",
+    "Limits",
     "NewKey",
+    "NewSession",
     "Outcome",
     "Page",
     "Principal",

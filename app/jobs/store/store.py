@@ -11,7 +11,7 @@ from app.jobs.failures import Reason, StoreUnavailable
 from app.jobs.migrations import migrate
 from app.jobs.settings import Settings
 from app.jobs.spec import Params
-from app.jobs.store import claiming, fairness, finishing, inputs, reading, registering, submitting, sweeping
+from app.jobs.store import claiming, fairness, finishing, inputs, quotas, reading, registering, submitting, sweeping
 from app.jobs.store.fairness import Room
 from app.jobs.store.keyring import Keyring
 from app.jobs.store.ledger import Ledger
@@ -51,7 +51,7 @@ class Store:
         self._settings = settings
         self._engines = [engine] if beats is None else [engine, beats]
         self._transactions = Transactions(engine)
-        self.keys = Keyring(self._transactions)
+        self.keys = Keyring(self._transactions, settings)
         self.ledger = Ledger(self._transactions, settings)
         self._beats = Transactions(engine if beats is None else beats)
 
@@ -78,10 +78,10 @@ class Store:
         """Queue a job, with the pictures it is made from, and commit it; the caller rings afterwards.
 
         With the `idempotency` of an earlier submit, its job is returned and nothing is queued.
-        Raises: QueueFull; InputGone; IdempotencyConflict.
+        Raises: TooCostly; QuotaReached; QueueFull; InputGone; IdempotencyConflict.
         """
         with self._transactions.writing() as connection:
-            return submitting.submit(connection, params, owner, warnings, idempotency, self._settings.max_queued_jobs)
+            return submitting.submit(connection, params, owner, warnings, idempotency, self._settings)
 
     def made_before(self, owner: str, idempotency: Idempotency) -> Job | None:
         """The job that this very request made; None if none did.  Raises: IdempotencyConflict."""
@@ -233,10 +233,15 @@ class Store:
         with self._transactions.writing() as connection:
             return inputs.add_blob(connection, blob, self._settings.unpinned_s)
 
+    def check_upload(self, owner: str, size_bytes: int) -> None:
+        """Return if so much more fits into what `owner` may upload.  Raises: QuotaReached."""
+        with self._transactions.reading() as connection:
+            quotas.check_upload(connection, owner, size_bytes, self._settings)
+
     def add_upload(self, sha256: str, owner: str) -> Upload:
-        """Let `owner` name a blob, for as long as the settings say.  Raises: InputGone."""
+        """Let `owner` name a blob, for as long as the settings say.  Raises: InputGone; QuotaReached."""
         with self._transactions.writing() as connection:
-            return inputs.add_upload(connection, sha256, owner, self._settings.upload_s)
+            return inputs.add_upload(connection, sha256, owner, self._settings)
 
     def upload(self, upload_id: str, owner: str) -> Upload:
         """One upload that has not expired.  Raises: NotFound."""
