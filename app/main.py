@@ -29,7 +29,24 @@ from app.jobs.queue import connect
 from app.jobs.settings import Settings, load_settings
 from app.jobs.storage import open_storage
 from app.jobs.store import open_store
-from app.routes import catalog, events, health, images, jobs, metrics, pages, reference, sign_in, uploads
+from app.routes import (
+    catalog,
+    comparing,
+    editing,
+    enlarging,
+    events,
+    gallery,
+    given,
+    health,
+    images,
+    job_pages,
+    jobs,
+    metrics,
+    pages,
+    reference,
+    sign_in,
+    uploads,
+)
 from app.routes.rendering import STATIC, Assets, problem_page, wants_page
 from app.security import Door
 from app.throttle import Throttle
@@ -38,7 +55,12 @@ from app.watching import Watch
 
 log = structlog.get_logger()
 
-LARGE_BODIES = {jobs.PATH: jobs.MAX_BODY_BYTES, uploads.PATH: uploads.MAX_BODY_BYTES}
+LARGE_BODIES = {
+    jobs.PATH: jobs.MAX_BODY_BYTES,
+    uploads.PATH: uploads.MAX_BODY_BYTES,
+    **pages.LARGE_BODIES,
+    **given.LARGE_BODIES,
+}
 """What takes pictures, and so more than other bodies."""
 
 
@@ -75,7 +97,8 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
     # Probes need no key, and whoever has none yet can sign in; whatever else there is needs one.
     app.include_router(health.router, responses=OPEN)
     app.include_router(sign_in.router)
-    for part in (jobs, events, uploads, images, catalog, pages, reference, metrics):
+    retouching = (given, editing, enlarging, comparing)
+    for part in (jobs, events, uploads, images, catalog, pages, gallery, job_pages, reference, *retouching, metrics):
         app.include_router(part.router, dependencies=[Depends(principal)], responses=GUARDED)
     app.mount("/static", Assets(directory=STATIC))
     return app

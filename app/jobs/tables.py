@@ -22,6 +22,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    or_,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.compiler import compiles
@@ -68,6 +69,12 @@ jobs = Table(
     Column("owner", Text, nullable=False),
     Column("task", Text, nullable=False),
     Column("model", Text, nullable=False),
+    # What whoever takes it must offer besides: another model, and being a certain kind of device and build.
+    Column("second_model", Text),
+    Column("fingerprint", Text),
+    # What an internal job is about, and what came of it.
+    Column("subject", String(64)),
+    Column("result", Json),
     Column("params", Json, nullable=False),
     Column("warnings", Json, nullable=False),
     Column("cost", Double, nullable=False),
@@ -123,6 +130,14 @@ Index(
     sqlite_where=is_untallied,
     postgresql_where=is_untallied,
 )
+
+# What not everybody who serves its model may take.
+is_picky = or_(jobs.c.second_model.is_not(None), jobs.c.fingerprint.is_not(None))
+Index("ix_jobs_picky", jobs.c.state, jobs.c.queued_at, sqlite_where=is_picky, postgresql_where=is_picky)
+
+# Jobs about images; all others are what clients asked for.
+is_internal = jobs.c.subject.is_not(None)
+Index("ix_jobs_subject", jobs.c.subject, sqlite_where=is_internal, postgresql_where=is_internal)
 
 tallies = Table(
     "tallies",
@@ -208,6 +223,8 @@ images = Table(
     Column("thumbnail_key", Text, ForeignKey("files.key"), nullable=False),
     Column("model_revision", Text, nullable=False),
     Column("fingerprint", Text, nullable=False),
+    # Where its steps are kept: a list of files, each with the steps in it; null where none were.
+    Column("trajectory", Json),
     Column("created_at", Double, nullable=False),
     UniqueConstraint("job_id", "index"),
     Index("ix_images_owner_number", "owner", "number"),
@@ -221,7 +238,7 @@ files = Table(
     Column("kind", String(16), nullable=False),
     Column("job_id", String(32), ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("attempt", Integer, nullable=False),
-    CheckConstraint("kind IN ('image', 'thumbnail')", name="kind_is_known"),
+    CheckConstraint("kind IN ('image', 'thumbnail', 'trajectory', 'decoded')", name="kind_is_known"),
 )
 
 blobs = Table(

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent.parent
 STATIC = HERE / "static"
 
+READ = ["GET", "HEAD"]
+"""How a page may be asked for."""
+
+ROOMS = (("/", "Develop"), ("/images", "Gallery"), ("/edit", "Edit"), ("/upscale", "Upscale"), ("/jobs", "Jobs"))
+"""What the head of every page leads to, in this order: Develop, Gallery, Edit, Upscale, Jobs, Study."""
+
 
 @dataclass(frozen=True, slots=True)
 class Card:
@@ -77,7 +83,7 @@ def _templates() -> "Jinja2Templates":
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.globals["asset"] = asset
+    environment.globals.update(asset=asset, rooms=ROOMS)
     return Jinja2Templates(env=environment)
 
 

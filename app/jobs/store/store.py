@@ -145,22 +145,23 @@ class Store:
         alone: bool = True,
         priorities: Sequence[Priority] = tuple(Priority),
         busy_for: Sequence[str] = (),
+        fingerprint: str | None = None,
     ) -> Claim | None:
-        """Take the job that is next, due, and for one of `models`; None if there is none.
+        """Take the job that is next, due, and for some of `models`; None if there is none.
 
         Among the first few, one for the model that is `loaded` is preferred.  `alone` says that the worker has
         nothing else in hand; otherwise it gets no job that must run alone.  It gets none of other `priorities`,
-        and none of the owners that it is `busy_for`.
+        and none of the owners that it is `busy_for`.  Jobs that are for workers of one `fingerprint` go to no other.
         """
+        room = Room(models, loaded, alone, priorities, busy_for, fingerprint)
         with self._transactions.writing() as connection:
-            return claiming.claim_next(
-                connection, worker, Room(models, loaded, alone, priorities, busy_for), self._settings
-            )
+            return claiming.claim_next(connection, worker, room, self._settings)
 
-    def is_solo_next(self, models: Sequence[str]) -> bool:
+    def is_solo_next(self, models: Sequence[str], fingerprint: str | None = None) -> bool:
         """Whether the job that is next for `models` is one that must run alone, so that room is to be made for it."""
         with self._transactions.writing() as connection:
-            return fairness.is_solo_next(connection, models, self._settings.starvation_s)
+            room = Room(models, fingerprint=fingerprint)
+            return fairness.is_solo_next(connection, room, self._settings.starvation_s)
 
     def beat(self, worker: str, claims: Sequence[ClaimBeat]) -> Beat:
         """Renew the leases of all claims and write their progress, in one UPDATE."""
@@ -246,6 +247,11 @@ class Store:
         """One upload that has not expired.  Raises: NotFound."""
         with self._transactions.reading() as connection:
             return inputs.upload(connection, upload_id, owner)
+
+    def inputs(self, job_id: str) -> dict[str, str]:
+        """Where the pictures lie that a job is made from, by role."""
+        with self._transactions.reading() as connection:
+            return inputs.keys_of(connection, job_id)
 
     def free_blobs(self) -> tuple[str, ...]:
         """Forget expired uploads, and some blobs that nothing needs; returns the keys of the files to delete."""

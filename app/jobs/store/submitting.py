@@ -40,6 +40,7 @@ def submit(
             owner=owner,
             task=params.task,
             model=params.model,
+            second_model=params.second_model,
             params=params.model_dump(mode="json"),
             warnings=list(warnings),
             cost=cost(params),

@@ -1,14 +1,17 @@
 """How much a principal may ask for, and who is signed in on the pages."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0009"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
-LIMITS = {
+LIMITS: Mapping[str, sa.types.TypeEngine[Any]] = {
     "requests_per_minute": sa.Integer(),
     "queued_jobs": sa.Integer(),
     "job_cost": sa.Double(),
