@@ -14,6 +14,8 @@ JobsError
   BadPrincipal             a name, or a right, that a principal cannot have
   QueueFull                as many jobs wait as the settings allow
   BadCursor                a page cursor that this service never gave out
+  BadSearch                what is searched for cannot be read
+  TooManyTags              an image would have more tags than it may
   StoreUnavailable         the database is away, locked or full
   StorageError             the file storage did not do what was asked
     BadKey                 a key that no storage may have
@@ -154,6 +156,25 @@ class QueueFull(JobsError):
 
 class BadCursor(JobsError):
     """A page cursor that this service never gave out."""
+
+
+class BadSearch(JobsError):
+    """What is searched for cannot be read.  `message` says what is allowed and repeats nothing of it."""
+
+    def __init__(self, field: str, message: str) -> None:
+        """Blame the parameter `field`; `message` continues the sentence that it begins."""
+        super().__init__(f"{field} {message}")
+        self.field = field
+        self.message = message
+
+
+class TooManyTags(JobsError):
+    """An image would have more tags than it may."""
+
+    def __init__(self, limit: int) -> None:
+        """Name the limit."""
+        super().__init__(f"an image may have at most {limit} tags")
+        self.limit = limit
 
 
 class StoreUnavailable(JobsError):

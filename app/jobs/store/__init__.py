@@ -8,6 +8,8 @@ lies in one module a role:
     sweeping     any process, every few seconds: what nobody else will do any more
     inputs       pictures that jobs are made from: blobs, pins, uploads
     reading      jobs, images, positions; changes nothing
+    searching    images that are looked for;  keeping  what their owners do with them;
+                 gallery  the store's part that shows and keeps them
     registering  models and workers: the catalogue
     admitting    principals and their keys;  keyring  the store's part that keeps them
     tallying     what is counted for ever;  measuring  what the metrics say;  pruning  what is too old;
@@ -27,6 +29,7 @@ from app.jobs.store.records import (
     Image,
     Job,
     JobFailure,
+    Opinion,
     Outcome,
     Page,
     Priority,
@@ -56,6 +59,7 @@ __all__ = [
     "JobFailure",
     "Key",
     "NewKey",
+    "Opinion",
     "Outcome",
     "Page",
     "Principal",

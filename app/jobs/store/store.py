@@ -13,6 +13,7 @@ from app.jobs.settings import Settings
 from app.jobs.spec import Params
 from app.jobs.store import claiming, fairness, finishing, inputs, reading, registering, submitting, sweeping
 from app.jobs.store.fairness import Room
+from app.jobs.store.gallery import Gallery
 from app.jobs.store.keyring import Keyring
 from app.jobs.store.ledger import Ledger
 from app.jobs.store.records import (
@@ -53,6 +54,7 @@ class Store:
         self._transactions = Transactions(engine)
         self.keys = Keyring(self._transactions)
         self.ledger = Ledger(self._transactions, settings)
+        self.gallery = Gallery(self._transactions, settings)
         self._beats = Transactions(engine if beats is None else beats)
 
     def close(self) -> None:
@@ -115,14 +117,12 @@ class Store:
             return reading.jobs(connection, owner, state, task, limit, cursor)
 
     def image(self, image_id: str, owner: str | None) -> Image:
-        """One published image.  Raises: NotFound."""
-        with self._transactions.reading() as connection:
-            return reading.image(connection, image_id, owner)
+        """One published image that was not deleted.  Raises: NotFound."""
+        return self.gallery.image(image_id, owner)
 
     def images(self, owner: str | None, limit: int = 20, cursor: str | None = None) -> Page[Image]:
         """The owner's images, newest first.  Raises: BadCursor."""
-        with self._transactions.reading() as connection:
-            return reading.images(connection, owner, limit, cursor)
+        return self.gallery.search(owner, limit=limit, cursor=cursor)
 
     def position(self, job: Job) -> int | None:
         """How many queued jobs will be taken before this one; None unless it is queued."""
