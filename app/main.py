@@ -28,7 +28,7 @@ from app.jobs.queue import connect
 from app.jobs.settings import Settings, load_settings
 from app.jobs.storage import open_storage
 from app.jobs.store import open_store
-from app.routes import catalog, events, health, images, jobs, metrics, pages, uploads
+from app.routes import catalog, events, health, images, jobs, keeping, metrics, pages, recipes, uploads
 from app.routes.rendering import STATIC, Assets, problem_page, wants_page
 from app.security import Door
 from app.traffic import Counted, Traffic
@@ -36,7 +36,11 @@ from app.watching import Watch
 
 log = structlog.get_logger()
 
-LARGE_BODIES = {jobs.PATH: jobs.MAX_BODY_BYTES, uploads.PATH: uploads.MAX_BODY_BYTES}
+LARGE_BODIES = {
+    jobs.PATH: jobs.MAX_BODY_BYTES,
+    uploads.PATH: uploads.MAX_BODY_BYTES,
+    recipes.PATH: uploads.MAX_BODY_BYTES,
+}
 """What takes pictures, and so more than other bodies."""
 
 
@@ -71,7 +75,7 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
         app.add_exception_handler(kind, _handle)
     # Probes need no key; whatever else there is does.
     app.include_router(health.router)
-    for part in (jobs, events, uploads, images, catalog, pages, metrics):
+    for part in (jobs, events, uploads, images, keeping, recipes, catalog, pages, metrics):
         app.include_router(part.router, dependencies=[Depends(principal)], responses=documented(Unauthorized))
     app.mount("/static", Assets(directory=STATIC))
     return app
@@ -104,17 +108,18 @@ async def _handle(request: Request, error: Exception) -> Response:
 
 
 def _bodies(request: Request) -> dict[str, list[str]]:
-    """The fields of each kind of body that the route takes, by the task that tells them apart."""
+    """The fields of each kind of body that the route takes, by what tells them apart."""
     body = getattr(request.scope.get("route"), "body_field", None)
     if body is None:
         return {}
     kinds = get_args(body.field_info.annotation) or (body.field_info.annotation,)
     fields = {kind: getattr(kind, "model_fields", {}) for kind in kinds}
-    return {_tag(known): list(known) for known in fields.values()}
+    discriminator = body.field_info.discriminator
+    return {_tag(known, discriminator): list(known) for known in fields.values()}
 
 
-def _tag(fields: Mapping[str, FieldInfo]) -> str:
-    return str(get_args(fields["task"].annotation)[0]) if "task" in fields else ""
+def _tag(fields: Mapping[str, FieldInfo], discriminator: str | None) -> str:
+    return str(get_args(fields[discriminator].annotation)[0]) if discriminator in fields else ""
 
 
 @asynccontextmanager
