@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Bodies = Mapping[str, Sequence[str]]
 """The fields of each kind of body that a route takes, by its tag; "" where there is one kind, and no tag."""
@@ -49,6 +49,11 @@ class Fault(BaseModel):
 def faults_of(found: Sequence[Mapping[str, Any]], bodies: Bodies = NO_BODIES) -> list[Fault]:
     """Pydantic's findings about a request, in our words; the fields of `bodies` are named beside an unknown one."""
     return [_fault(finding, bodies) for finding in found]
+
+
+def faults_in_form(error: ValidationError) -> list[Fault]:
+    """What is wrong with the fields of a form, named as those of a body."""
+    return [_fault({**finding, "loc": ("body", *finding["loc"])}, NO_BODIES) for finding in error.errors()]
 
 
 def _fault(finding: Mapping[str, Any], bodies: Bodies) -> Fault:

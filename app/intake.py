@@ -11,12 +11,16 @@ from app.jobs.spec import Given, Wish, split
 from app.jobs.store import Blob, Upload
 
 if TYPE_CHECKING:
+    from app.jobs.pictures import Picture
     from app.jobs.recipe import Recipe
 
 
 def upload(house: House, data: bytes, owner: str) -> Upload:
-    """Keep a file for its owner to name.  Raises: BadPicture; StoreUnavailable; StorageError."""
-    return house.store.add_upload(_kept(house, data).sha256, owner)
+    """Keep a file for its owner to name.  Raises: BadPicture; QuotaReached; StoreUnavailable; StorageError."""
+    picture = _plain(data)
+    # Asked before anything is written, so that nobody fills the storage with what is then refused.
+    house.store.check_upload(owner, len(picture.data))
+    return house.store.add_upload(blobs.keep(house.store, house.storage, picture).sha256, owner)
 
 
 def fetch(house: House, wish: Wish, owner: str) -> dict[str, Given]:
@@ -58,10 +62,14 @@ def _given(house: House, role: str, reference: str, owner: str) -> Given:
 
 
 def _kept(house: House, data: bytes) -> Blob:
+    return blobs.keep(house.store, house.storage, _plain(data))
+
+
+def _plain(data: bytes) -> "Picture":
     # Pillow takes a twentieth of the time the whole app needs to be imported, and many processes see no picture.
     from app.jobs.pictures import normalise
 
-    return blobs.keep(house.store, house.storage, normalise(data))
+    return normalise(data)
 
 
 def _decoded(text: str) -> bytes:

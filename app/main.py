@@ -21,16 +21,37 @@ from starlette.exceptions import HTTPException
 
 from app import desk
 from app.deps import House, principal
-from app.errors import ProblemBody, Unauthorized, Unavailable, documented, problem_of, response_of
+from app.description import GUARDED, OPEN, describe
+from app.errors import Unavailable, problem_of, response_of
+from app.jobs.build import installed_version
 from app.jobs.events import EventReader, connect_async
 from app.jobs.failures import JobsError, StoreUnavailable
 from app.jobs.queue import connect
 from app.jobs.settings import Settings, load_settings
 from app.jobs.storage import open_storage
 from app.jobs.store import open_store
-from app.routes import catalog, events, health, images, jobs, keeping, metrics, pages, recipes, uploads
+from app.routes import (
+    catalog,
+    comparing,
+    editing,
+    enlarging,
+    events,
+    gallery,
+    given,
+    health,
+    images,
+    job_pages,
+    jobs,
+    keeping,
+    metrics,
+    pages,
+    recipes,
+    sign_in,
+    uploads,
+)
 from app.routes.rendering import STATIC, Assets, problem_page, wants_page
 from app.security import Door
+from app.throttle import Throttle
 from app.traffic import Counted, Traffic
 from app.watching import Watch
 
@@ -40,6 +61,8 @@ LARGE_BODIES = {
     jobs.PATH: jobs.MAX_BODY_BYTES,
     uploads.PATH: uploads.MAX_BODY_BYTES,
     recipes.PATH: uploads.MAX_BODY_BYTES,
+    **pages.LARGE_BODIES,
+    **given.LARGE_BODIES,
 }
 """What takes pictures, and so more than other bodies."""
 
@@ -57,7 +80,7 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
     app = Darkroom(
         title="Darkroom",
         summary="Develops pictures from words.",
-        version=health.installed_version(),
+        version=installed_version(),
         lifespan=_open_house,
         # Their pages load scripts from elsewhere, which our Content-Security-Policy forbids.
         docs_url=None,
@@ -73,23 +96,24 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
     app.add_middleware(Counted, traffic=app.state.traffic)
     for kind in (HTTPException, RequestValidationError, JobsError):
         app.add_exception_handler(kind, _handle)
-    # Probes need no key; whatever else there is does.
-    app.include_router(health.router)
-    for part in (jobs, events, uploads, images, keeping, recipes, catalog, pages, metrics):
-        app.include_router(part.router, dependencies=[Depends(principal)], responses=documented(Unauthorized))
+    # Probes need no key, and whoever has none yet can sign in; whatever else there is needs one.
+    app.include_router(health.router, responses=OPEN)
+    app.include_router(sign_in.router)
+    api = (jobs, events, uploads, images, keeping, recipes, catalog, metrics)
+    for part in (*api, pages, gallery, job_pages, given, editing, enlarging, comparing):
+        app.include_router(part.router, dependencies=[Depends(principal)], responses=GUARDED)
     app.mount("/static", Assets(directory=STATIC))
     return app
 
 
 class Darkroom(FastAPI):
-    """FastAPI, whose description of the API also describes our problems."""
+    """FastAPI, whose description of the API also says what it cannot know by itself."""
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
-        document = super().openapi()
-        problem = ProblemBody.model_json_schema(ref_template="#/components/schemas/{model}")
-        document["components"]["schemas"] |= {**problem.pop("$defs", {}), "ProblemBody": problem}
-        return document
+        if self.openapi_schema is None:
+            self.openapi_schema = describe(super().openapi())
+        return self.openapi_schema
 
 
 def answer(request: Request, error: Exception) -> Response:
@@ -129,7 +153,8 @@ async def _open_house(app: FastAPI) -> AsyncIterator[None]:
     reader = EventReader(connect_async(url))
     store = open_store(settings)
     storage = open_storage(settings.resolved_storage_url)
-    house = House(settings, store, storage, connect(url), Watch(store, reader), app.state.is_open)
+    redis = connect(url)
+    house = House(settings, store, storage, redis, Watch(store, reader), Throttle(redis), app.state.is_open)
     app.state.house = house
     await reader.start()
     sweeper = asyncio.create_task(_sweep_forever(house), name="sweeper")
@@ -141,7 +166,7 @@ async def _open_house(app: FastAPI) -> AsyncIterator[None]:
         with suppress(asyncio.CancelledError):
             await sweeper
         await house.watch.close()
-        house.redis.close()
+        redis.close()
         store.close()
 
 

@@ -13,6 +13,8 @@ JobsError
   IdempotencyConflict      the key of another request, used for this one
   BadPrincipal             a name, or a right, that a principal cannot have
   QueueFull                as many jobs wait as the settings allow
+  QuotaReached             a principal has as much as it may have; later there may be room again
+  TooCostly                a job that is larger than its principal's may be
   BadCursor                a page cursor that this service never gave out
   BadSearch                what is searched for cannot be read
   TooManyTags              an image would have more tags than it may
@@ -151,6 +153,25 @@ class QueueFull(JobsError):
     def __init__(self, limit: int) -> None:
         """Name the limit that is reached."""
         super().__init__(f"the queue is full: {limit} jobs are waiting")
+        self.limit = limit
+
+
+class QuotaReached(JobsError):
+    """A principal has as much of something as it may have; the text says how much that is."""
+
+    def __init__(self, sentence: str, retry_after_s: float) -> None:
+        """Say what the limit is, and in how many seconds there may be room again."""
+        super().__init__(sentence)
+        self.retry_after_s = retry_after_s
+
+
+class TooCostly(JobsError):
+    """A job that is larger than its principal's may be."""
+
+    def __init__(self, cost: float, limit: float) -> None:
+        """Name the limit, and what the job would cost."""
+        super().__init__(f"the job costs {cost:g} (pixels x steps x images), and {limit:g} is the most for this key")
+        self.cost = cost
         self.limit = limit
 
 

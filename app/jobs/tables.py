@@ -25,6 +25,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     false,
+    or_,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
@@ -102,6 +103,12 @@ jobs = Table(
     Column("owner", Text, nullable=False),
     Column("task", Text, nullable=False),
     Column("model", Text, nullable=False),
+    # What whoever takes it must offer besides: another model, and being a certain kind of device and build.
+    Column("second_model", Text),
+    Column("fingerprint", Text),
+    # What an internal job is about, and what came of it.
+    Column("subject", String(64)),
+    Column("result", Json),
     Column("params", Json, nullable=False),
     Column("warnings", Json, nullable=False),
     Column("cost", Double, nullable=False),
@@ -158,6 +165,14 @@ Index(
     postgresql_where=is_untallied,
 )
 
+# What not everybody who serves its model may take.
+is_picky = or_(jobs.c.second_model.is_not(None), jobs.c.fingerprint.is_not(None))
+Index("ix_jobs_picky", jobs.c.state, jobs.c.queued_at, sqlite_where=is_picky, postgresql_where=is_picky)
+
+# Jobs about images; all others are what clients asked for.
+is_internal = jobs.c.subject.is_not(None)
+Index("ix_jobs_subject", jobs.c.subject, sqlite_where=is_internal, postgresql_where=is_internal)
+
 tallies = Table(
     "tallies",
     metadata,
@@ -194,6 +209,11 @@ principals = Table(
     Column("is_admin", Boolean, nullable=False),
     # Its share of the service, where an ordinary one is 1.
     Column("weight", Double, nullable=False),
+    # How much it may ask for; NULL: what the settings say for every key, 0: no limit.
+    Column("requests_per_minute", Integer),
+    Column("queued_jobs", Integer),
+    Column("job_cost", Double),
+    Column("uploads_mb", Integer),
     Column("created_at", Double, nullable=False),
     CheckConstraint("weight > 0", name="weight_is_positive"),
 )
@@ -206,8 +226,17 @@ keys = Table(
     Column("secret_sha256", String(64), nullable=False),
     Column("created_at", Double, nullable=False),
     Column("last_used_at", Double),
-    # A key that was revoked stays: a service that ever had keys never opens by itself again.
+    # From when on it lets nobody in.  It stays: a service that ever had keys never opens by itself again.
     Column("revoked_at", Double),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_sha256", String(64), primary_key=True),
+    Column("key_id", String(16), ForeignKey("keys.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False, index=True),
 )
 
 images = Table(
@@ -228,6 +257,8 @@ images = Table(
     Column("thumbnail_key", Text, ForeignKey("files.key"), nullable=False),
     Column("model_revision", Text, nullable=False),
     Column("fingerprint", Text, nullable=False),
+    # Where its steps are kept: a list of files, each with the steps in it; null where none were.
+    Column("trajectory", Json),
     Column("created_at", Double, nullable=False),
     # What is searched by, said once more here: an index reaches over one table.
     Column("task", Text, nullable=False, server_default=text("''")),
@@ -270,7 +301,7 @@ files = Table(
     Column("kind", String(16), nullable=False),
     Column("job_id", String(32), ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("attempt", Integer, nullable=False),
-    CheckConstraint("kind IN ('image', 'thumbnail')", name="kind_is_known"),
+    CheckConstraint("kind IN ('image', 'thumbnail', 'trajectory', 'decoded')", name="kind_is_known"),
 )
 
 blobs = Table(

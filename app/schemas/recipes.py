@@ -4,7 +4,14 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import BaseModel, Field, TypeAdapter
 
-from app.jobs.spec import ImageToImageParams, InpaintParams, Params, SuperResolutionParams, TextToImageParams
+from app.jobs.spec import (
+    ImageToImageParams,
+    InpaintParams,
+    Params,
+    SuperResolutionParams,
+    TextToImageParams,
+    Upscaler,
+)
 from app.schemas.answer import Answer
 
 if TYPE_CHECKING:
@@ -72,6 +79,9 @@ class RecipeOut(Answer):
     fit: str | None
     scale: int | None
     consistent: bool | None
+    upscale: int | None
+    upscaler: Upscaler | None
+    reproducible: bool | None
     infotext: str = Field(description="the same, as A1111-style tools write it")
 
     @classmethod

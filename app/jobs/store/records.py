@@ -256,3 +256,8 @@ class Worker:
     models: tuple[str, ...]
     facts: Mapping[str, Any]
     seen_at: datetime
+
+    def can_do(self, model: str, second_model: str | None = None, fingerprint: str | None = None) -> bool:
+        """Whether it serves the models and, where one is named, is of the fingerprint."""
+        serves = model in self.models and second_model in (None, *self.models)
+        return serves and fingerprint in (None, self.facts.get("fingerprint"))

@@ -10,7 +10,7 @@ from app.jobs.search import words
 from app.jobs.tables import Words
 
 revision = "0007"
-down_revision = "0004"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
