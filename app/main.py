@@ -21,9 +21,8 @@ from starlette.exceptions import HTTPException
 
 from app import desk
 from app.deps import House, principal
-from app.description import GUARDED, OPEN, describe
+from app.description import API_VERSION, GUARDED, OPEN, describe
 from app.errors import Unavailable, problem_of, response_of
-from app.jobs.build import installed_version
 from app.jobs.events import EventReader, connect_async
 from app.jobs.failures import JobsError, StoreUnavailable
 from app.jobs.queue import connect
@@ -46,6 +45,7 @@ from app.routes import (
     metrics,
     pages,
     recipes,
+    reference,
     sign_in,
     uploads,
 )
@@ -80,9 +80,10 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
     app = Darkroom(
         title="Darkroom",
         summary="Develops pictures from words.",
-        version=installed_version(),
+        # Of the contract: /version tells which program keeps it.
+        version=API_VERSION,
         lifespan=_open_house,
-        # Their pages load scripts from elsewhere, which our Content-Security-Policy forbids.
+        # Their pages load scripts from elsewhere, which our Content-Security-Policy forbids; routes/reference has ours.
         docs_url=None,
         redoc_url=None,
     )
@@ -99,7 +100,7 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
     # Probes need no key, and whoever has none yet can sign in; whatever else there is needs one.
     app.include_router(health.router, responses=OPEN)
     app.include_router(sign_in.router)
-    api = (jobs, events, uploads, images, keeping, recipes, catalog, metrics)
+    api = (jobs, events, uploads, images, keeping, recipes, catalog, metrics, reference)
     for part in (*api, pages, gallery, job_pages, given, editing, enlarging, comparing):
         app.include_router(part.router, dependencies=[Depends(principal)], responses=GUARDED)
     app.mount("/static", Assets(directory=STATIC))
