@@ -34,7 +34,7 @@ def submit(service: Service, picture: Blob) -> Callable[..., str]:
 
     def send(**fields: Any) -> str:
         given = {"image": f"sha256:{picture.sha256}", "strength": 0.5, "fit": "cover", "width": 96, "height": 64}
-        params = service.params(**fields).model_dump() | {"task": "image_to_image"} | given
+        params = service.params(**fields).model_dump(exclude={"upscale", "upscaler"}) | {"task": "image_to_image"} | given
         job = service.store.submit(read_params(params), OWNER)
         queue.ring(service.redis)
         return job.id
