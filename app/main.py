@@ -41,6 +41,7 @@ from app.routes import (
     jobs,
     metrics,
     pages,
+    trajectories,
     uploads,
 )
 from app.routes.rendering import STATIC, Assets, problem_page, wants_page
@@ -95,6 +96,7 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
         events,
         uploads,
         images,
+        trajectories,
         catalog,
         pages,
         gallery,

@@ -4,11 +4,13 @@ from app.schemas.answer import API, Answer
 from app.schemas.pictures import ImageDetailOut, ImageOut, ImagesOut, UploadOut
 from app.schemas.recipes import ParamsOut, complete
 from app.schemas.service import LiveOut, ModelOut, ModelsOut, ReadyOut, SamplerOut, SamplersOut, VersionOut, WorkerOut
+from app.schemas.trajectories import DecodedOut, StepOut, TrajectoryOut, VerdictOut
 from app.schemas.work import ErrorOut, EstimateOut, JobOut, JobsOut, LinksOut, ProgressOut, TimingsOut
 
 __all__ = [
     "API",
     "Answer",
+    "DecodedOut",
     "ErrorOut",
     "EstimateOut",
     "ImageDetailOut",
@@ -25,8 +27,11 @@ __all__ = [
     "ReadyOut",
     "SamplerOut",
     "SamplersOut",
+    "StepOut",
     "TimingsOut",
+    "TrajectoryOut",
     "UploadOut",
+    "VerdictOut",
     "VersionOut",
     "WorkerOut",
     "complete",

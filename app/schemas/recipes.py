@@ -4,7 +4,16 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, TypeAdapter
 
-from app.jobs.spec import ImageToImageParams, InpaintParams, Params, SuperResolutionParams, TextToImageParams
+from app.jobs.spec import (
+    DecodeParams,
+    ImageToImageParams,
+    InpaintParams,
+    Params,
+    PictureParams,
+    SuperResolutionParams,
+    TextToImageParams,
+    VerifyParams,
+)
 
 
 class _Developed(BaseModel):
@@ -29,13 +38,31 @@ class SuperResolutionOut(SuperResolutionParams, _Developed):
     """The complete recipe; the picture that is made larger is named by its sha256."""
 
 
-ParamsOut = Annotated[
+class VerifyOut(VerifyParams, _Developed):
+    """Which image is developed again, by its recipe."""
+
+
+class DecodeOut(DecodeParams, _Developed):
+    """Which step of which image is decoded."""
+
+
+RecipeOut = Annotated[
     TextToImageOut | ImageToImageOut | InpaintOut | SuperResolutionOut,
     Field(discriminator="task"),
 ]
 
+ParamsOut = Annotated[
+    TextToImageOut | ImageToImageOut | InpaintOut | SuperResolutionOut | VerifyOut | DecodeOut,
+    Field(discriminator="task"),
+]
 
+_RECIPE_OUT: TypeAdapter[RecipeOut] = TypeAdapter(RecipeOut)
 _PARAMS_OUT: TypeAdapter[ParamsOut] = TypeAdapter(ParamsOut)
+
+
+def complete_recipe(params: PictureParams, model_revision: str) -> RecipeOut:
+    """`params`, and the revision of the model that they were developed with."""
+    return _RECIPE_OUT.validate_python({**params.model_dump(), "model_revision": model_revision})
 
 
 def complete(params: Params, model_revision: str | None) -> ParamsOut:

@@ -8,6 +8,7 @@ lies in one module a role:
     sweeping     any process, every few seconds: what nobody else will do any more
     inputs       pictures that jobs are made from: blobs, pins, uploads
     reading      jobs, images, positions; changes nothing
+    inquiries    jobs about images that are there already
     registering  models and workers: the catalogue
     admitting    principals and their keys;  keyring  the store's part that keeps them
     tallying     what is counted for ever;  measuring  what the metrics say;  pruning  what is too old;
@@ -17,6 +18,7 @@ lies in one module a role:
 
 from app.jobs.store.admitting import LOCAL, Key, NewKey, Principal
 from app.jobs.store.records import (
+    Answered,
     Beat,
     Blob,
     Cancelled,
@@ -36,6 +38,7 @@ from app.jobs.store.records import (
     Succeeded,
     Swept,
     Timings,
+    TrajectoryPart,
     Upload,
     Worker,
 )
@@ -44,6 +47,7 @@ from app.jobs.store.store import Store, migrate, open_store
 
 __all__ = [
     "LOCAL",
+    "Answered",
     "Beat",
     "Blob",
     "Cancelled",
@@ -67,6 +71,7 @@ __all__ = [
     "Succeeded",
     "Swept",
     "Timings",
+    "TrajectoryPart",
     "Upload",
     "Worker",
     "find_model",

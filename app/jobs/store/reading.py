@@ -10,9 +10,19 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Select, Table, fun
 
 from app.jobs import tables
 from app.jobs.failures import BadCursor, NotFound
-from app.jobs.spec import read_params
+from app.jobs.spec import read_params, read_picture_params
 from app.jobs.store import fairness
-from app.jobs.store.records import Image, Job, JobFailure, Page, Priority, Progress, State, Timings
+from app.jobs.store.records import (
+    Image,
+    Job,
+    JobFailure,
+    Page,
+    Priority,
+    Progress,
+    State,
+    Timings,
+    TrajectoryPart,
+)
 
 _IMAGES = select(tables.images, tables.jobs.c.params).join(tables.jobs)
 
@@ -37,12 +47,11 @@ def job(connection: Connection, job_id: str, owner: str | None) -> Job:
 def jobs(
     connection: Connection, owner: str | None, state: str | None, task: str | None, limit: int, cursor: str | None
 ) -> Page[Job]:
-    """The owner's jobs, newest first.  Raises: BadCursor."""
+    """The owner's jobs, newest first; internal ones only where their task is named.  Raises: BadCursor."""
     wanted = [belongs(tables.jobs, owner)]
     if state is not None:
         wanted.append(tables.jobs.c.state == state)
-    if task is not None:
-        wanted.append(tables.jobs.c.task == task)
+    wanted.append(tables.jobs.c.subject.is_(None) if task is None else tables.jobs.c.task == task)
     rows, following = _page(connection, tables.jobs, select(tables.jobs).where(*wanted), limit, cursor)
     return Page(tuple(_with_images(connection, rows)), following)
 
@@ -127,6 +136,7 @@ def _job(row: RowMapping, images: list[Image]) -> Job:
         created_at=_aware(row["created_at"]),
         started_at=_aware(row["started_at"]),
         finished_at=_aware(row["finished_at"]),
+        result=row["result"],
     )
 
 
@@ -147,7 +157,8 @@ def _image(row: RowMapping) -> Image:
         model_revision=row["model_revision"],
         fingerprint=row["fingerprint"],
         created_at=_aware(row["created_at"]),
-        params=read_params(row["params"]),
+        params=read_picture_params(row["params"]),
+        trajectory=tuple(TrajectoryPart(**part) for part in row["trajectory"] or ()),
     )
 
 

@@ -1,5 +1,7 @@
 """Jobs that pass through two models, jobs about images, and the steps of an image, kept."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -10,7 +12,12 @@ branch_labels = None
 depends_on = None
 
 JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
-JOB_COLUMNS = {"second_model": sa.Text(), "fingerprint": sa.Text(), "subject": sa.String(length=64), "result": JSON}
+JOB_COLUMNS: dict[str, sa.types.TypeEngine[Any]] = {
+    "second_model": sa.Text(),
+    "fingerprint": sa.Text(),
+    "subject": sa.String(length=64),
+    "result": JSON,
+}
 KINDS = ("image", "thumbnail")
 NEW_KINDS = ("trajectory", "decoded")
 
