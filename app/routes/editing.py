@@ -1,9 +1,8 @@
 """The page that repaints a part of a picture: choose one, mark the part, say what should be there."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
 
-from fastapi import APIRouter, BackgroundTasks, Depends, Request, Response
+from fastapi import APIRouter, BackgroundTasks, Request, Response
 from fastapi.responses import RedirectResponse
 
 from app import desk, intake
@@ -14,12 +13,10 @@ from app.jobs.failures import BadPicture, SpecError, UnknownModel
 from app.jobs.spec import Inpaint
 from app.routes import wishing
 from app.routes.cards import shown
-from app.routes.given import Chosen, Sent, SentForm, keep, picture
-from app.routes.rendering import is_part, render
+from app.routes.given import Chosen, Sent, SentForm, choice, keep, picture
+from app.routes.rendering import READ, is_part, render
 
 PATH = "/edit"
-LATEST = 24
-READ = ["GET", "HEAD"]
 
 TOLD = ("prompt", "strength", "feather", "mask", "mask_mode")
 FOLDED = ("negative_prompt", "model", "num_images", "steps", "guidance_scale", "sampler", "seed")
@@ -29,20 +26,13 @@ FIELDS = (*TOLD, *FOLDED)
 router = APIRouter(include_in_schema=False)
 
 
-async def asked(request: Request) -> Mapping[str, str]:
-    """The fields that the query fills."""
-    return request.query_params
-
-
-Asked = Annotated[Mapping[str, str], Depends(asked)]
-
-
 @router.api_route(PATH, methods=READ)
-def edit(request: Request, house: Inside, owner: Owner, chosen: Chosen, asked: Asked) -> Response:
+def edit(request: Request, house: Inside, owner: Owner, chosen: Chosen) -> Response:
     """The easel with the picture on it; without one, those there are to choose from."""
     if chosen is None:
         return _choice(request, house, owner)
-    return _easel(request, house, owner, chosen, {"prompt": picture(house, owner, chosen).prompt, **asked})
+    words = {"prompt": picture(house, owner, chosen).prompt, **request.query_params}
+    return _easel(request, house, owner, chosen, words)
 
 
 @router.post(f"{PATH}/picture")
@@ -83,10 +73,8 @@ def _mask_of(house: House, form: Sent, owner: str) -> str:
 
 
 def _choice(request: Request, house: House, owner: str, fault: str = "") -> Response:
-    latest = house.store.images(owner, LATEST).items
     is_offered = "inpaint" in desk.default_models(house)
-    context = {"path": PATH, "images": latest, "is_offered": is_offered, "fault": fault}
-    return render(request, "edit_choice.html", status=422 if fault else 200, **context)
+    return choice(request, house, owner, PATH, "edit_choice.html", fault, is_offered=is_offered)
 
 
 def _easel(

@@ -15,16 +15,18 @@ from app.errors import Invalid, NotFound, TooLarge, UnsupportedMedia
 from app.faults import Fault
 from app.jobs.spec import MAX_FILE_BYTES
 from app.routes.images import MEDIA_TYPES
+from app.routes.rendering import render
 
 # A picture and a mask, or a mask that was drawn, and the words around them.
 MAX_BODY_BYTES = 2 * MAX_FILE_BYTES + (1 << 20)
 
+LATEST = 24
 MAX_FILES = 2
 MAX_FIELDS = 40
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 
-PATHS = ("/edit", "/edit/picture", "/upscale", "/upscale/picture")
-"""Where such forms are sent to."""
+LARGE_BODIES = dict.fromkeys(("/edit", "/edit/picture", "/upscale", "/upscale/picture"), MAX_BODY_BYTES)
+"""Where such forms are sent to, and how much they take."""
 
 router = APIRouter(include_in_schema=False)
 
@@ -92,6 +94,15 @@ def picture(house: House, owner: str, reference: str) -> Picture:
         return Picture(reference, f"/api/v1/images/{id}/content", image.width, image.height, image.params.prompt)
     given = house.store.upload(id, owner).blob.given
     return Picture(reference, f"/uploads/{id}", given.width, given.height)
+
+
+def choice(
+    request: Request, house: House, owner: str, path: str, template: str, fault: str = "", *, is_offered: bool = True
+) -> Response:
+    """The page at `path` while no picture is on it: one may be brought, or one of the last prints taken."""
+    latest = house.store.images(owner, LATEST).items
+    context = {"path": path, "images": latest, "is_offered": is_offered, "fault": fault}
+    return render(request, template, status=422 if fault else 200, **context)
 
 
 def keep(house: House, form: Sent, owner: str) -> str:

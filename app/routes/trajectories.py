@@ -10,7 +10,8 @@ from app.errors import Conflict, Invalid, NotFound, Unavailable, documented
 from app.jobs.spec import DecodeParams, VerifyParams, recipe_of
 from app.jobs.store import Image
 from app.routes.images import OwnImage
-from app.routes.jobs import accepted
+from app.routes.jobs import SHARE, accepted
+from app.routes.sending import PARTLY, Part, Wanted, send
 from app.schemas import API, JobOut, TrajectoryOut
 
 router = APIRouter(prefix=f"{API}/images", tags=["images"], responses=documented(NotFound, Invalid, Unavailable))
@@ -29,10 +30,15 @@ def trajectory(image: OwnImage, house: Inside) -> TrajectoryOut:
     return TrajectoryOut.of(image, steps, house.store.inquiries.decoded(image, steps))
 
 
-@router.get("/{id}/trajectory/{step}", operation_id="getTrajectoryPicture", response_class=Response, responses=PICTURE)
-def picture(image: OwnImage, step: Step, house: Inside) -> Response:
+@router.get(
+    "/{id}/trajectory/{step}",
+    operation_id="getTrajectoryPicture",
+    response_class=Response,
+    responses={**PICTURE, **PARTLY},
+)
+def picture(image: OwnImage, step: Step, house: Inside, wanted: Part) -> Response:
     """What the model took the picture to be after this step, once it is decoded."""
-    found = _decoded(house, image, step)
+    found = _decoded(house, image, step, wanted)
     if found is None:
         raise NotFound("The picture of this step is not decoded, or the step is not kept.")
     return found
@@ -43,13 +49,13 @@ def picture(image: OwnImage, step: Step, house: Inside) -> Response:
     operation_id="decodeTrajectoryStep",
     status_code=202,
     response_model=JobOut,
-    responses=PICTURE,
+    responses={**PICTURE, **documented(*SHARE)},
 )
 def decode(
     image: OwnImage, step: Step, house: Inside, owner: Owner, tasks: BackgroundTasks, response: Response
 ) -> JobOut | Response:
     """The picture of this step if it is decoded already, else the job that decodes it."""
-    if (found := _decoded(house, image, step)) is not None:
+    if (found := _decoded(house, image, step, Wanted())) is not None:
         return found
     part = next((part for part in image.trajectory if part.holds(step)), None)
     if part is None:
@@ -65,7 +71,7 @@ def decode(
     return accepted(house, desk.ask(house, params, owner, tasks.add_task), response)
 
 
-@router.post("/{id}/verify", operation_id="verifyImage", status_code=202, responses=documented(Conflict))
+@router.post("/{id}/verify", operation_id="verifyImage", status_code=202, responses=documented(Conflict, *SHARE))
 def verify(image: OwnImage, house: Inside, owner: Owner, tasks: BackgroundTasks, response: Response) -> JobOut:
     """Develop a reproducible picture again; the job's `result` says whether every pixel is the same."""
     _check_verifiable(house, image)
@@ -84,13 +90,12 @@ def _steps(image: Image) -> range:
     return range(1, 1 + sum(part.steps for part in image.trajectory))
 
 
-def _decoded(house: House, image: Image, step: int) -> Response | None:
-    """The picture of a step; None if it is not decoded.  Raises: NoSuchFile; StorageError."""
+def _decoded(house: House, image: Image, step: int, wanted: Wanted) -> Response | None:
+    """The picture of a step; None if it is not decoded.  Raises: NotSatisfiable; NoSuchFile; StorageError."""
     found = house.store.inquiries.decoded(image, range(step, step + 1)).get(step)
     if found is None:
         return None
-    headers = {"ETag": f'"{found["sha256"]}"', "Cache-Control": "private, max-age=31536000, immutable"}
-    return Response(house.storage.get(found["key"]), headers=headers, media_type="image/png")
+    return send(house, found["key"], "image/png", found["sha256"], {}, wanted)
 
 
 def _check_verifiable(house: House, image: Image) -> None:

@@ -32,7 +32,6 @@ class MaskEditor extends HTMLElement {
     this.brush = document.createElement("span");
     this.brush.className = "brush";
     this.querySelector(".sight").append(this.canvas, this.brush);
-
     for (const kind of ["down", "move", "up", "cancel"]) this.canvas.addEventListener(`pointer${kind}`, this);
     this.canvas.addEventListener("contextmenu", (event) => event.preventDefault());
     this.canvas.addEventListener("keydown", (event) => this.#key(event));
@@ -79,8 +78,8 @@ class MaskEditor extends HTMLElement {
       // The right button, and the blunt end of a pen, take away.
       this.#touch(this.#erases || event.button === 2 || event.button === 5, event);
     } else if (event.type === "pointermove") {
-      const events = event.getCoalescedEvents?.() ?? [];
-      for (const each of events.length ? events : [event]) this.#move(to(each), each);
+      // All the places it was since the last one was drawn.
+      for (const each of event.getCoalescedEvents?.() ?? [event]) this.#move(to(each), each);
     } else {
       this.#isDown = false;
       this.#changed();
@@ -135,15 +134,14 @@ class MaskEditor extends HTMLElement {
   }
 
   #changed() {
-    const share = this.mask.share;
-    const whole = share > 0 && share < 0.005 ? "Less than 1" : Math.round(share * 100);
-    const said = share === 0 ? "Paint over what should change." : `${whole} % of the picture will be painted anew.`;
+    const { share } = this.mask;
+    const percent = share < 0.005 ? "Less than 1" : Math.round(share * 100);
+    const said = share ? `${percent} % of the picture will be painted anew.` : "Paint over what should change.";
     this.querySelector("[role=status]").textContent = this.#isDown ? `The brush is down. ${said}` : said;
     const is = (deed) => this.querySelector(`[data-do=${deed}]`);
     is("erase").setAttribute("aria-pressed", String(this.#erases));
-    is("undo").disabled = !this.mask.canUndo;
-    is("redo").disabled = !this.mask.canRedo;
-    is("clear").disabled = share === 0;
+    const idle = { undo: !this.mask.canUndo, redo: !this.mask.canRedo, clear: share === 0 };
+    for (const [deed, disabled] of Object.entries(idle)) is(deed).disabled = disabled;
     this.#internals.setValidity(share ? {} : { valueMissing: true }, "Paint over what should change first.", this.canvas);
     this.#follow();
   }

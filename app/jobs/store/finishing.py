@@ -7,6 +7,8 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, and_, insert, not_, select
 
+from app.jobs.search import words
+from app.jobs.spec import AboutImage, PictureParams
 from app.jobs.store.records import Answered, Cancelled, Claim, Failed, Outcome, State, Succeeded
 from app.jobs.store.rows import change, ended, held
 from app.jobs.tables import database_now, files, images, jobs
@@ -80,6 +82,7 @@ def _check_complete(claim: Claim, outcome: Succeeded) -> None:
 
 
 def _publish(connection: Connection, claim: Claim, outcome: Succeeded) -> None:
+    params = _picture_params(claim)
     for image in outcome.images:
         kept = {"trajectory": [asdict(part) for part in image.trajectory]} if image.trajectory else {}
         steps = [part.key for part in image.trajectory]
@@ -93,7 +96,7 @@ def _publish(connection: Connection, claim: Claim, outcome: Succeeded) -> None:
                 seed=image.seed,
                 width=image.width,
                 height=image.height,
-                format=claim.params.format,
+                format=params.format,
                 sha256=image.sha256,
                 size_bytes=image.size_bytes,
                 key=image.key,
@@ -101,9 +104,20 @@ def _publish(connection: Connection, claim: Claim, outcome: Succeeded) -> None:
                 model_revision=outcome.model_revision,
                 fingerprint=outcome.fingerprint,
                 created_at=database_now(),
+                task=params.task,
+                model=params.model,
+                sampler=params.sampler,
+                steps=params.steps,
+                words=words(params.prompt),
                 **kept,
             )
         )
+
+
+def _picture_params(claim: Claim) -> PictureParams:
+    if isinstance(claim.params, AboutImage):
+        raise ValueError(f"a job that makes pictures must be of a task of theirs, got {claim.params.task}")
+    return claim.params
 
 
 def _add_files(connection: Connection, claim: Claim, **keys: Sequence[str]) -> None:

@@ -1,16 +1,17 @@
 """Jobs about images that are there already: an image verified, a step of it decoded."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, func, select
 
 from app.jobs.database import Transactions
 from app.jobs.settings import Settings
 from app.jobs.spec import ESTIMATES, PICTURE, DecodeParams, InternalParams, Params, VerifyParams
 from app.jobs.store import fairness, reading, submitting
 from app.jobs.store.records import Image, Job, State, TrajectoryPart
-from app.jobs.tables import images, jobs
+from app.jobs.store.tallying import ENDED
+from app.jobs.tables import files, images, is_internal, jobs
 
 
 class Inquiries:
@@ -24,7 +25,7 @@ class Inquiries:
     def ask(self, params: InternalParams, owner: str) -> Job:
         """Queue the job, or find the one of this owner's that is under way with the same question.
 
-        Raises: QueueFull; InputGone.
+        Raises: TooCostly; QuotaReached; QueueFull; InputGone.
         """
         with self._transactions.writing() as connection:
             fairness.one_submit_at_a_time(connection, owner)
@@ -32,7 +33,7 @@ class Inquiries:
             under_way = select(jobs.c.id).where(*same, jobs.c.state.in_([State.QUEUED, State.RUNNING])).limit(1)
             if (job_id := connection.execute(under_way).scalar()) is not None:
                 return reading.job(connection, job_id, owner)
-            return submitting.submit(connection, params, owner, (), None, self._settings.max_queued_jobs)
+            return submitting.submit(connection, params, owner, (), None, self._settings)
 
     def decoded(self, image: Image, steps: range) -> dict[int, Mapping[str, Any]]:
         """What came of decoding these steps of the image, of those that are decoded already."""
@@ -42,6 +43,17 @@ class Inquiries:
         )
         with self._transactions.reading() as connection:
             return {subjects[row.subject]: row.result for row in connection.execute(query)}
+
+
+def forget(connection: Connection, image_ids: Sequence[str]) -> tuple[str, ...]:
+    """Delete the jobs about images that are removed; returns the keys of the files that they made."""
+    about = func.substr(jobs.c.subject, 1, 32).in_(image_ids)
+    # What is not counted yet, or runs, goes like any old job.
+    ids = select(jobs.c.id).where(is_internal, about, jobs.c.state.in_(ENDED), jobs.c.is_tallied.is_(True))
+    gone = connection.execute(ids).scalars().all()
+    keys = connection.execute(delete(files).where(files.c.job_id.in_(gone)).returning(files.c.key)).scalars().all()
+    connection.execute(delete(jobs).where(jobs.c.id.in_(gone)))
+    return tuple(keys)
 
 
 def keys_of(connection: Connection, params: Params) -> dict[str, str]:

@@ -103,6 +103,20 @@ class Image:
     created_at: datetime
     params: PictureParams
     trajectory: tuple[TrajectoryPart, ...] = ()
+    favourite: bool = False
+    rating: int = 0
+    tags: tuple[str, ...] = ()
+    deleted_at: datetime | None = None
+    """When its owner deleted it; such a one is shown only to those who ask for what was deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What its owner says of an image anew; None leaves what was said before.  `tags` are all it has."""
+
+    favourite: bool | None = None
+    rating: int | None = None
+    tags: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

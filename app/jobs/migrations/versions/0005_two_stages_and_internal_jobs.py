@@ -1,5 +1,6 @@
 """Jobs that pass through two models, jobs about images, and the steps of an image, kept."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,7 +13,7 @@ branch_labels = None
 depends_on = None
 
 JSON = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
-JOB_COLUMNS: dict[str, sa.types.TypeEngine[Any]] = {
+JOB_COLUMNS: Mapping[str, sa.types.TypeEngine[Any]] = {
     "second_model": sa.Text(),
     "fingerprint": sa.Text(),
     "subject": sa.String(length=64),

@@ -4,10 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from app.jobs.catalogue import CatalogueEntry
+from app.jobs.failures import NotFound
 from app.jobs.spec import DecodeParams, VerifyParams, read_params, recipe_of
 from app.jobs.store import Answered, Cancelled, Image, State, TrajectoryPart
+from app.jobs.tables import images
 
 OWNER = "local"
 HERE = "cpu-test"
@@ -145,6 +148,22 @@ def test_what_is_decoded_goes_with_its_job(bench: Any, image: Image) -> None:
     bench.store.ledger.tally()
     assert bench.store.ledger.prune(3600.0).keys == (f"{held.job_id}/1-0.png",)
     assert bench.store.inquiries.decoded(image, range(1, 5)) == {}
+
+
+def test_with_a_deleted_image_goes_all_that_was_found_out_about_it(bench: Any, image: Image) -> None:
+    bench.store.inquiries.ask(decode(image, 1), OWNER)
+    held = claim(bench)
+    bench.store.finish(held, answer(bench, held))
+    waiting = bench.store.inquiries.ask(decode(image, 2), OWNER)
+    bench.store.ledger.tally()
+    bench.store.gallery.delete([image.id], OWNER)
+    with bench.engine.begin() as connection:
+        connection.execute(update(images).values(deleted_at=0.0))
+    steps = [part.key for part in image.trajectory]
+    assert set(bench.store.gallery.forget()) == {image.key, image.thumbnail_key, *steps, f"{held.job_id}/1-0.png"}
+    with pytest.raises(NotFound):
+        bench.job(held)
+    assert claim(bench).job_id == waiting.id
 
 
 def test_it_says_nothing_of_how_fast_pictures_are_made(bench: Any, image: Image) -> None:
