@@ -23,9 +23,7 @@ COMMON: dict[str, Any] = {"prompt": "a fox in the snow", "seed": 3, "num_steps":
         Inpaint(image=PICTURE, mask=MASK, feather=2, **COMMON),
     ],
 )
-def test_the_last_estimate_is_the_picture_finished_as_its_task_does(
-    pipeline: Pipeline, request_of_task: Any
-) -> None:
+def test_the_last_estimate_is_the_picture_finished_as_its_task_does(pipeline: Pipeline, request_of_task: Any) -> None:
     kept: list[torch.Tensor] = []
     picture = pipeline.generate(request_of_task, on_step=lambda step, rows: kept.append(rows[0].x0))
     decoded = [pipeline.generate(Decode(of=request_of_task, x0=x0))[0] for x0 in kept]
