@@ -47,6 +47,7 @@ from app.routes import (
     recipes,
     reference,
     sign_in,
+    trajectories,
     uploads,
 )
 from app.routes.rendering import STATIC, Assets, problem_page, wants_page
@@ -100,7 +101,7 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
     # Probes need no key, and whoever has none yet can sign in; whatever else there is needs one.
     app.include_router(health.router, responses=OPEN)
     app.include_router(sign_in.router)
-    api = (jobs, events, uploads, images, keeping, recipes, catalog, metrics, reference)
+    api = (jobs, events, uploads, images, keeping, trajectories, recipes, catalog, metrics, reference)
     for part in (*api, pages, gallery, job_pages, given, editing, enlarging, comparing):
         app.include_router(part.router, dependencies=[Depends(principal)], responses=GUARDED)
     app.mount("/static", Assets(directory=STATIC))
