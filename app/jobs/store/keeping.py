@@ -6,13 +6,15 @@ other.  A deleted image is kept as it is, seen by nobody, until it is removed; t
 
 from collections.abc import Collection, Iterable
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, true, update
 
 from app.jobs.failures import NotFound, TooManyTags
 from app.jobs.search import MAX_TAGS
 from app.jobs.store.reading import belongs, is_kept
 from app.jobs.store.records import Opinion
-from app.jobs.tables import database_now, files, image_tags, images
+from app.jobs.tables import database_now, files, image_tags, images, is_internal, jobs
+
+_ID_CHARACTERS = 32
 
 # What is removed by one transaction.
 _AT_ONCE = 200
@@ -57,17 +59,25 @@ def restore(connection: Connection, ids: Collection[str], owner: str | None) -> 
 def forget(connection: Connection, kept_s: float) -> tuple[str, ...]:
     """Remove some of the images that were deleted so long ago; returns the keys of the files to delete."""
     is_due = images.c.deleted_at <= database_now() - kept_s
-    some = select(images.c.number, images.c.job_id, images.c.key).where(is_due).order_by(images.c.deleted_at)
-    rows = connection.execute(some.limit(_AT_ONCE).with_for_update(skip_locked=True)).all()
+    some = select(images.c.number, images.c.id, images.c.job_id, images.c.key).where(is_due)
+    some = some.order_by(images.c.deleted_at).limit(_AT_ONCE).with_for_update(skip_locked=True)
+    rows = connection.execute(some).all()
     if not rows:
         return ()
     connection.execute(delete(images).where(images.c.number.in_([row.number for row in rows])))
-    # Besides the picture, all that was made of it: its name begins as the picture's does, up to the full stop.
-    its_own = [
-        and_(files.c.job_id == row.job_id, files.c.key.startswith(f"{row.key.partition('.')[0]}.", autoescape=True))
-        for row in rows
-    ]
-    return tuple(connection.execute(delete(files).where(or_(*its_own)).returning(files.c.key)).scalars())
+    gone = delete(files).where(files.c.key.in_(_made_of(connection, rows))).returning(files.c.key)
+    return tuple(connection.execute(gone).scalars())
+
+
+def _made_of(connection: Connection, rows: Collection[Row[tuple[int, str, str, str]]]) -> list[str]:
+    """The keys of all that was made of images: the names of their own files begin as the picture's does, up to the
+    full stop; what a job about an image is about begins with the image's id."""
+    stems = {row.key.partition(".")[0] for row in rows}
+    its_jobs = select(files.c.key).where(files.c.job_id.in_({row.job_id for row in rows}))
+    own = [key for key in connection.execute(its_jobs).scalars() if key.partition(".")[0] in stems]
+    is_about = func.substr(jobs.c.subject, 1, _ID_CHARACTERS).in_([row.id for row in rows])
+    others = select(files.c.key).join(jobs, jobs.c.id == files.c.job_id).where(is_internal, is_about)
+    return [*own, *connection.execute(others).scalars()]
 
 
 def add_file(connection: Connection, image_id: str, key: str, kind: str) -> bool:
