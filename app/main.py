@@ -42,6 +42,7 @@ from app.routes import (
     jobs,
     metrics,
     pages,
+    studying,
     uploads,
 )
 from app.routes.rendering import STATIC, Assets, problem_page, wants_page
@@ -56,6 +57,7 @@ LARGE_BODIES = {
     uploads.PATH: uploads.MAX_BODY_BYTES,
     **pages.LARGE_BODIES,
     **given.LARGE_BODIES,
+    **studying.LARGE_BODIES,
 }
 """What takes pictures, and so more than other bodies."""
 
@@ -91,7 +93,7 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
         app.add_exception_handler(kind, _handle)
     # Probes need no key; whatever else there is does.
     app.include_router(health.router)
-    retouching = (given, editing, enlarging, comparing)
+    retouching = (given, editing, enlarging, comparing, studying)
     for part in (jobs, events, uploads, images, catalog, pages, gallery, job_pages, *retouching, metrics):
         app.include_router(part.router, dependencies=[Depends(principal)], responses=documented(Unauthorized))
     app.mount("/static", Assets(directory=STATIC))

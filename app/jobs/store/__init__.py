@@ -12,6 +12,7 @@ lies in one module a role:
     admitting    principals and their keys;  keyring  the store's part that keeps them
     tallying     what is counted for ever;  measuring  what the metrics say;  pruning  what is too old;
                  ledger  the store's part that keeps the books
+    studying     blind studies, their raters and answers;  studies  the store's part that keeps them
     records      the frozen facts that go in and out
 """
 

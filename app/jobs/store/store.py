@@ -31,6 +31,7 @@ from app.jobs.store.records import (
     Upload,
     Worker,
 )
+from app.jobs.store.studies import Studies
 
 __all__ = ["Store", "migrate", "open_store"]
 
@@ -53,6 +54,7 @@ class Store:
         self._transactions = Transactions(engine)
         self.keys = Keyring(self._transactions)
         self.ledger = Ledger(self._transactions, settings)
+        self.studies = Studies(self._transactions)
         self._beats = Transactions(engine if beats is None else beats)
 
     def close(self) -> None:
