@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 from pydantic import ValidationError
 
 from app.errors import Invalid
-from app.faults import Fault, faults_of
+from app.faults import Fault, faults_in_form
 from app.jobs.catalogue import CatalogueEntry
 from app.jobs.recipe import Recipe
 from app.jobs.spec import Params, TextToImage
@@ -45,8 +45,7 @@ def wish_of(fields: Mapping[str, str]) -> TextToImage:
     try:
         return TextToImage.model_validate_strings({"task": "text_to_image", **said})
     except ValidationError as error:
-        found = [{**finding, "loc": ("body", *finding["loc"])} for finding in error.errors()]
-        raise Invalid.of(*faults_of(found)) from None
+        raise Invalid.of(*faults_in_form(error)) from None
 
 
 def sentences(faults: Sequence[Fault]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from app.errors import Invalid
-from app.faults import Fault, faults_of
+from app.faults import Fault, faults_in_form
 from app.jobs.spec import Inpaint, SuperResolution
 
 W = TypeVar("W", Inpaint, SuperResolution)
@@ -23,8 +23,7 @@ def wish_of(kind: type[W], fields: Mapping[str, str]) -> W:
     try:
         return kind.model_validate_strings(said)
     except ValidationError as error:
-        found = [{**finding, "loc": ("body", *finding["loc"])} for finding in error.errors()]
-        raise Invalid.of(*faults_of(found)) from None
+        raise Invalid.of(*faults_in_form(error)) from None
 
 
 def sentences(faults: Sequence[Fault], fields: Sequence[str]) -> dict[str, str]:
