@@ -1,23 +1,38 @@
 """What answers amount to: rates, Wilson's interval, raters who are steady or not."""
 
-import pytest
+from math import sqrt
 
-from app.study.judging import Answer, Tally, judge, wilson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.study.judging import Z_95, Answer, Tally, judge, wilson
 
 
 @pytest.mark.parametrize(
     ("rate", "count", "low", "high"),
+    # Newcombe 1998, Statistics in Medicine 17, table I, score method without continuity correction.
     [
-        # R: prop.test(x, n, correct = FALSE)$conf.int
-        (0.5, 10, 0.2365931, 0.7634069),
-        (0.9, 10, 0.5958500, 0.9821238),
-        (0.0, 20, 0.0, 0.1611252),
-        (1.0, 20, 0.8388748, 1.0),
-        (0.56, 1000, 0.5290559, 0.5904783),
+        (81 / 263, 263, 0.2553, 0.3662),
+        (15 / 148, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1 / 29, 29, 0.0061, 0.1718),
     ],
 )
-def test_the_interval_is_wilsons(rate: float, count: int, low: float, high: float) -> None:
-    assert wilson(rate, count) == (pytest.approx(low, abs=1e-6), pytest.approx(high, abs=1e-6))
+def test_the_interval_is_the_published_one(rate: float, count: int, low: float, high: float) -> None:
+    assert wilson(rate, count) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
+
+
+@given(wins=st.integers(0, 400), losses=st.integers(1, 400), ties=st.integers(0, 50))
+def test_the_ends_of_the_interval_are_as_far_from_what_was_seen_as_chance_goes(
+    wins: int, losses: int, ties: int
+) -> None:
+    """A true rate at an end would be seen z standard deviations away: what the interval is defined by."""
+    tally = Tally(wins, losses, ties)
+    for end in tally.interval:
+        deviation = Z_95 * sqrt(end * (1 - end) / tally.count)
+        assert abs(tally.rate - end) == pytest.approx(deviation, abs=1e-9)
+    assert tally.interval[0] <= tally.rate <= tally.interval[1]
 
 
 def test_without_answers_everything_is_possible() -> None:
