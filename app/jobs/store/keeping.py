@@ -6,7 +6,7 @@ other.  A deleted image is kept as it is, seen by nobody, until it is removed; t
 
 from collections.abc import Collection, Iterable
 
-from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, true, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, or_, select, true, update
 
 from app.jobs.failures import NotFound, TooManyTags
 from app.jobs.search import MAX_TAGS
