@@ -147,7 +147,9 @@ def _bodies(request: Request) -> dict[str, list[str]]:
 
 
 def _tag(fields: Mapping[str, FieldInfo], discriminator: str | None) -> str:
-    return str(get_args(fields[discriminator].annotation)[0]) if discriminator in fields else ""
+    if discriminator is None or discriminator not in fields:
+        return ""
+    return str(get_args(fields[discriminator].annotation)[0])
 
 
 @asynccontextmanager
