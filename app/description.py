@@ -42,7 +42,8 @@ _UNSAFE = ("put", "post", "patch", "delete")
 
 _ITS_ID, _FIRST_IMAGE = ("id", "$response.body#/id"), ("id", "$response.body#/images/0/id")
 _OF_A_JOB = dict.fromkeys(("getJob", "watchJob", "cancelJob", "retryJob"), _ITS_ID)
-_OF_AN_IMAGE = dict.fromkeys(("getImage", "getImageContent", "getImageThumbnail"), _FIRST_IMAGE)
+_ON_AN_IMAGE = ("getImage", "getImageContent", "getImageThumbnail", "judgeImage", "deleteImage", "restoreImage")
+_OF_AN_IMAGE = dict.fromkeys(_ON_AN_IMAGE, _FIRST_IMAGE)
 
 LINKS: Mapping[tuple[str, str], Mapping[str, tuple[str, str]]] = {
     ("submitJob", "202"): _OF_A_JOB,

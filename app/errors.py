@@ -254,6 +254,10 @@ def problem_of(error: Exception, bodies: Bodies = NO_BODIES) -> Problem:
             return Invalid.of(Fault(parameter="idempotency-key", detail="was used before, for another request"))
         case failures.BadCursor():
             return Invalid.of(Fault(parameter="cursor", detail="must come from the rel=next link of a page"))
+        case failures.BadSearch():
+            return Invalid.of(Fault(parameter=error.field, detail=error.message))
+        case failures.TooManyTags():
+            return Invalid.of(Fault.of_field("tags", f"must be at most {error.limit} on an image"))
         case failures.NotCancellable():
             return Conflict(f"The job has already {error.state}.")
         case failures.NotFound() | failures.NoSuchFile():

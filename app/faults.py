@@ -28,6 +28,11 @@ class Fault(BaseModel):
         """A fault of a field of the body."""
         return cls(pointer=_pointer((field,)), detail=detail)
 
+    @classmethod
+    def of_item(cls, field: str, place: int, detail: str) -> Self:
+        """A fault of one item of a list in the body."""
+        return cls(pointer=_pointer((field, place)), detail=detail)
+
     @property
     def subject(self) -> str:
         """What the detail speaks of: the field's name, or the body."""
@@ -98,6 +103,13 @@ def _detail(finding: Mapping[str, Any], known_fields: Sequence[str]) -> str:
             return f"must be {context['expected']}"
         case "union_tag_invalid":
             return f"must be one of {context['expected_tags']}"
+        case "string_pattern_mismatch":
+            return f"must match {context['pattern']}"
+        case "too_long" | "too_short" if context["field_type"] == "List":
+            bound = "at most {max_length}" if finding["type"] == "too_long" else "at least {min_length}"
+            return f"must be {bound.format_map(context)} of them"
+        case "list_type":
+            return "must be a list"
         case "tuple_type" | "too_long" | "too_short":
             return "must be a list of two numbers"
         case "model_type" | "model_attributes_type" | "dict_type":

@@ -12,6 +12,7 @@ from app.jobs.store import Blob, Upload
 
 if TYPE_CHECKING:
     from app.jobs.pictures import Picture
+    from app.jobs.recipe import Recipe
 
 
 def upload(house: House, data: bytes, owner: str) -> Upload:
@@ -28,6 +29,22 @@ def fetch(house: House, wish: Wish, owner: str) -> dict[str, Given]:
     Raises: SpecError naming the field whose picture is none, or not the owner's; StoreUnavailable; StorageError.
     """
     return {role: _given(house, role, reference, owner) for role, reference in wish.references.items()}
+
+
+def recipe(data: bytes) -> "Recipe":
+    """The recipe that a picture says it was made from; nothing is kept.  Raises: BadPicture."""
+    from app.jobs.recipe import NoRecipe, read
+
+    try:
+        return read(data)
+    except NoRecipe as error:
+        if error.__cause__ is not None:
+            raise BadPicture("must be a whole PNG, JPEG or WebP file") from error
+        places = "`parameters` of a PNG, the EXIF UserComment of a JPEG or WebP, or XMP as Darkroom writes it"
+        raise BadPicture(f"must hold a recipe: {places}") from error
+    except Exception as error:
+        # Pillow's readers raise what they like about a file that is broken.
+        raise BadPicture("must be a whole PNG, JPEG or WebP file") from error
 
 
 def _given(house: House, role: str, reference: str, owner: str) -> Given:

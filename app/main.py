@@ -41,10 +41,14 @@ from app.routes import (
     images,
     job_pages,
     jobs,
+    keeping,
     metrics,
     pages,
+    recipes,
     reference,
     sign_in,
+    studying,
+    trajectories,
     uploads,
 )
 from app.routes.rendering import STATIC, Assets, problem_page, wants_page
@@ -58,8 +62,10 @@ log = structlog.get_logger()
 LARGE_BODIES = {
     jobs.PATH: jobs.MAX_BODY_BYTES,
     uploads.PATH: uploads.MAX_BODY_BYTES,
+    recipes.PATH: uploads.MAX_BODY_BYTES,
     **pages.LARGE_BODIES,
     **given.LARGE_BODIES,
+    **studying.LARGE_BODIES,
 }
 """What takes pictures, and so more than other bodies."""
 
@@ -97,8 +103,8 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
     # Probes need no key, and whoever has none yet can sign in; whatever else there is needs one.
     app.include_router(health.router, responses=OPEN)
     app.include_router(sign_in.router)
-    retouching = (given, editing, enlarging, comparing)
-    for part in (jobs, events, uploads, images, catalog, pages, gallery, job_pages, reference, *retouching, metrics):
+    api = (jobs, events, uploads, images, keeping, trajectories, recipes, catalog, metrics, reference)
+    for part in (*api, pages, gallery, job_pages, given, editing, enlarging, comparing, studying):
         app.include_router(part.router, dependencies=[Depends(principal)], responses=GUARDED)
     app.mount("/static", Assets(directory=STATIC))
     return app
@@ -130,17 +136,20 @@ async def _handle(request: Request, error: Exception) -> Response:
 
 
 def _bodies(request: Request) -> dict[str, list[str]]:
-    """The fields of each kind of body that the route takes, by the task that tells them apart."""
+    """The fields of each kind of body that the route takes, by what tells them apart."""
     body = getattr(request.scope.get("route"), "body_field", None)
     if body is None:
         return {}
     kinds = get_args(body.field_info.annotation) or (body.field_info.annotation,)
     fields = {kind: getattr(kind, "model_fields", {}) for kind in kinds}
-    return {_tag(known): list(known) for known in fields.values()}
+    discriminator = body.field_info.discriminator
+    return {_tag(known, discriminator): list(known) for known in fields.values()}
 
 
-def _tag(fields: Mapping[str, FieldInfo]) -> str:
-    return str(get_args(fields["task"].annotation)[0]) if "task" in fields else ""
+def _tag(fields: Mapping[str, FieldInfo], discriminator: str | None) -> str:
+    if discriminator is None or discriminator not in fields:
+        return ""
+    return str(get_args(fields[discriminator].annotation)[0])
 
 
 @asynccontextmanager

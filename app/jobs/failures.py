@@ -16,6 +16,8 @@ JobsError
   QuotaReached             a principal has as much as it may have; later there may be room again
   TooCostly                a job that is larger than its principal's may be
   BadCursor                a page cursor that this service never gave out
+  BadSearch                what is searched for cannot be read
+  TooManyTags              an image would have more tags than it may
   StoreUnavailable         the database is away, locked or full
   StorageError             the file storage did not do what was asked
     BadKey                 a key that no storage may have
@@ -175,6 +177,25 @@ class TooCostly(JobsError):
 
 class BadCursor(JobsError):
     """A page cursor that this service never gave out."""
+
+
+class BadSearch(JobsError):
+    """What is searched for cannot be read.  `message` says what is allowed and repeats nothing of it."""
+
+    def __init__(self, field: str, message: str) -> None:
+        """Blame the parameter `field`; `message` continues the sentence that it begins."""
+        super().__init__(f"{field} {message}")
+        self.field = field
+        self.message = message
+
+
+class TooManyTags(JobsError):
+    """An image would have more tags than it may."""
+
+    def __init__(self, limit: int) -> None:
+        """Name the limit."""
+        super().__init__(f"an image may have at most {limit} tags")
+        self.limit = limit
 
 
 class StoreUnavailable(JobsError):

@@ -33,6 +33,7 @@ def _absolute(path: Path) -> Path:
 
 Folder = Annotated[Path, AfterValidator(_absolute)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, description="a number of seconds above 0, at most 86400")]
+LongSeconds = Annotated[float, Field(gt=0, le=366 * 86_400, description="a number of seconds above 0, up to a year")]
 Bound = Annotated[int, Field(ge=0, le=2**31 - 1, description="a whole number; 0 is no limit")]
 
 
@@ -62,6 +63,7 @@ class Settings(BaseSettings):
     max_backoff_s: Seconds = 60.0
     upload_s: Seconds = 86_400.0
     unpinned_s: Seconds = 3600.0
+    keep_deleted_s: LongSeconds = 7 * 86_400.0
     max_attempts: int = Field(3, ge=1, le=100, description="a whole number from 1 to 100")
     max_infra_failures: int = Field(10, ge=0, le=1000, description="a whole number from 0 to 1000")
     starvation_s: Seconds = 600.0

@@ -13,6 +13,8 @@ from app.jobs.settings import Settings
 from app.jobs.spec import Params
 from app.jobs.store import claiming, fairness, finishing, inputs, quotas, reading, registering, submitting, sweeping
 from app.jobs.store.fairness import Room
+from app.jobs.store.gallery import Gallery
+from app.jobs.store.inquiries import Inquiries
 from app.jobs.store.keyring import Keyring
 from app.jobs.store.ledger import Ledger
 from app.jobs.store.records import (
@@ -31,6 +33,7 @@ from app.jobs.store.records import (
     Upload,
     Worker,
 )
+from app.jobs.store.studies import Studies
 
 __all__ = ["Store", "migrate", "open_store"]
 
@@ -53,6 +56,9 @@ class Store:
         self._transactions = Transactions(engine)
         self.keys = Keyring(self._transactions, settings)
         self.ledger = Ledger(self._transactions, settings)
+        self.studies = Studies(self._transactions)
+        self.gallery = Gallery(self._transactions, settings)
+        self.inquiries = Inquiries(self._transactions, settings)
         self._beats = Transactions(engine if beats is None else beats)
 
     def close(self) -> None:
@@ -110,19 +116,17 @@ class Store:
         cursor: str | None = None,
         task: str | None = None,
     ) -> Page[Job]:
-        """The owner's jobs, newest first.  Raises: BadCursor."""
+        """The owner's jobs, newest first; internal ones only where their task is named.  Raises: BadCursor."""
         with self._transactions.reading() as connection:
             return reading.jobs(connection, owner, state, task, limit, cursor)
 
     def image(self, image_id: str, owner: str | None) -> Image:
-        """One published image.  Raises: NotFound."""
-        with self._transactions.reading() as connection:
-            return reading.image(connection, image_id, owner)
+        """One published image that was not deleted.  Raises: NotFound."""
+        return self.gallery.image(image_id, owner)
 
     def images(self, owner: str | None, limit: int = 20, cursor: str | None = None) -> Page[Image]:
         """The owner's images, newest first.  Raises: BadCursor."""
-        with self._transactions.reading() as connection:
-            return reading.images(connection, owner, limit, cursor)
+        return self.gallery.search(owner, limit=limit, cursor=cursor)
 
     def position(self, job: Job) -> int | None:
         """How many queued jobs will be taken before this one; None unless it is queued."""
