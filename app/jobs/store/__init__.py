@@ -16,6 +16,7 @@ lies in one module a role:
     quotas       how much a principal may ask for;  keyring  the store's part that keeps all three
     tallying     what is counted for ever;  measuring  what the metrics say;  pruning  what is too old;
                  ledger  the store's part that keeps the books
+    studying     blind studies, their raters and answers;  studies  the store's part that keeps them
     records      the frozen facts that go in and out
 """
 

@@ -104,14 +104,14 @@ def _mark(
 
 def _locked(
     connection: Connection, ids: Collection[str], owner: str | None, which: ColumnElement[bool]
-) -> list[Row[tuple[int, str, str, str]]]:
+) -> list[Row[int, str, str, str]]:
     """The owner's images among `ids`, which nobody else changes until this transaction ends."""
     columns = images.c.number, images.c.id, images.c.owner, images.c.key
     query = select(*columns).where(images.c.id.in_(ids), belongs(images, owner), which).order_by(images.c.number)
     return list(connection.execute(query.with_for_update()).all())
 
 
-def _add_tags(connection: Connection, rows: Collection[Row[tuple[int, str, str, str]]], tags: set[str]) -> None:
+def _add_tags(connection: Connection, rows: Collection[Row[int, str, str, str]], tags: set[str]) -> None:
     """Put tags on images that do not have them.  Raises: TooManyTags."""
     if not rows or not tags:
         return

@@ -33,6 +33,7 @@ from app.jobs.store.records import (
     Upload,
     Worker,
 )
+from app.jobs.store.studies import Studies
 
 __all__ = ["Store", "migrate", "open_store"]
 
@@ -55,6 +56,7 @@ class Store:
         self._transactions = Transactions(engine)
         self.keys = Keyring(self._transactions, settings)
         self.ledger = Ledger(self._transactions, settings)
+        self.studies = Studies(self._transactions)
         self.gallery = Gallery(self._transactions, settings)
         self.inquiries = Inquiries(self._transactions, settings)
         self._beats = Transactions(engine if beats is None else beats)
