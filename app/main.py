@@ -143,7 +143,7 @@ def _bodies(request: Request) -> dict[str, list[str]]:
 
 
 def _tag(fields: Mapping[str, FieldInfo], discriminator: str | None) -> str:
-    return str(get_args(fields[discriminator].annotation)[0]) if discriminator in fields else ""
+    return str(get_args(fields[discriminator].annotation)[0]) if discriminator is not None else ""
 
 
 @asynccontextmanager

@@ -69,7 +69,7 @@ def forget(connection: Connection, kept_s: float) -> tuple[str, ...]:
     return tuple(connection.execute(gone).scalars())
 
 
-def _made_of(connection: Connection, rows: Collection[Row[tuple[int, str, str, str]]]) -> list[str]:
+def _made_of(connection: Connection, rows: Collection[Row[int, str, str, str]]) -> list[str]:
     """The keys of all that was made of images: the names of their own files begin as the picture's does, up to the
     full stop; what a job about an image is about begins with the image's id."""
     stems = {row.key.partition(".")[0] for row in rows}
@@ -111,14 +111,14 @@ def _mark(
 
 def _locked(
     connection: Connection, ids: Collection[str], owner: str | None, which: ColumnElement[bool]
-) -> list[Row[tuple[int, str, str, str]]]:
+) -> list[Row[int, str, str, str]]:
     """The owner's images among `ids`, which nobody else changes until this transaction ends."""
     columns = images.c.number, images.c.id, images.c.owner, images.c.key
     query = select(*columns).where(images.c.id.in_(ids), belongs(images, owner), which).order_by(images.c.number)
     return list(connection.execute(query.with_for_update()).all())
 
 
-def _add_tags(connection: Connection, rows: Collection[Row[tuple[int, str, str, str]]], tags: set[str]) -> None:
+def _add_tags(connection: Connection, rows: Collection[Row[int, str, str, str]], tags: set[str]) -> None:
     """Put tags on images that do not have them.  Raises: TooManyTags."""
     if not rows or not tags:
         return
