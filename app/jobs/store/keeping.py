@@ -10,11 +10,10 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, sel
 
 from app.jobs.failures import NotFound, TooManyTags
 from app.jobs.search import MAX_TAGS
+from app.jobs.store import inquiries
 from app.jobs.store.reading import belongs, is_kept
 from app.jobs.store.records import Opinion
-from app.jobs.tables import database_now, files, image_tags, images, is_internal, jobs
-
-_ID_CHARACTERS = 32
+from app.jobs.tables import database_now, files, image_tags, images
 
 # What is removed by one transaction.
 _AT_ONCE = 200
@@ -59,25 +58,18 @@ def restore(connection: Connection, ids: Collection[str], owner: str | None) -> 
 def forget(connection: Connection, kept_s: float) -> tuple[str, ...]:
     """Remove some of the images that were deleted so long ago; returns the keys of the files to delete."""
     is_due = images.c.deleted_at <= database_now() - kept_s
-    some = select(images.c.number, images.c.id, images.c.job_id, images.c.key).where(is_due)
-    some = some.order_by(images.c.deleted_at).limit(_AT_ONCE).with_for_update(skip_locked=True)
-    rows = connection.execute(some).all()
+    named = images.c.number, images.c.id, images.c.job_id, images.c.key
+    some = select(*named).where(is_due).order_by(images.c.deleted_at).limit(_AT_ONCE)
+    rows = connection.execute(some.with_for_update(skip_locked=True)).all()
     if not rows:
         return ()
     connection.execute(delete(images).where(images.c.number.in_([row.number for row in rows])))
-    gone = delete(files).where(files.c.key.in_(_made_of(connection, rows))).returning(files.c.key)
-    return tuple(connection.execute(gone).scalars())
-
-
-def _made_of(connection: Connection, rows: Collection[Row[int, str, str, str]]) -> list[str]:
-    """The keys of all that was made of images: the names of their own files begin as the picture's does, up to the
-    full stop; what a job about an image is about begins with the image's id."""
+    # All that was made of a picture is named as it is, up to the full stop.
     stems = {row.key.partition(".")[0] for row in rows}
-    its_jobs = select(files.c.key).where(files.c.job_id.in_({row.job_id for row in rows}))
-    own = [key for key in connection.execute(its_jobs).scalars() if key.partition(".")[0] in stems]
-    is_about = func.substr(jobs.c.subject, 1, _ID_CHARACTERS).in_([row.id for row in rows])
-    others = select(files.c.key).join(jobs, jobs.c.id == files.c.job_id).where(is_internal, is_about)
-    return [*own, *connection.execute(others).scalars()]
+    of_its_job = select(files.c.key).where(files.c.job_id.in_({row.job_id for row in rows}))
+    keys = [key for key in connection.execute(of_its_job).scalars() if key.partition(".")[0] in stems]
+    connection.execute(delete(files).where(files.c.key.in_(keys)))
+    return (*keys, *inquiries.forget(connection, [row.id for row in rows]))
 
 
 def add_file(connection: Connection, image_id: str, key: str, kind: str) -> bool:
