@@ -21,9 +21,8 @@ from starlette.exceptions import HTTPException
 
 from app import desk
 from app.deps import House, principal
-from app.description import GUARDED, OPEN, describe
+from app.description import API_VERSION, GUARDED, OPEN, describe
 from app.errors import Unavailable, problem_of, response_of
-from app.jobs.build import installed_version
 from app.jobs.events import EventReader, connect_async
 from app.jobs.failures import JobsError, StoreUnavailable
 from app.jobs.queue import connect
@@ -47,7 +46,10 @@ from app.routes import (
     metrics,
     pages,
     recipes,
+    reference,
     sign_in,
+    studying,
+    trajectories,
     uploads,
 )
 from app.routes.rendering import STATIC, Assets, problem_page, wants_page
@@ -64,6 +66,7 @@ LARGE_BODIES = {
     recipes.PATH: uploads.MAX_BODY_BYTES,
     **pages.LARGE_BODIES,
     **given.LARGE_BODIES,
+    **studying.LARGE_BODIES,
 }
 """What takes pictures, and so more than other bodies."""
 
@@ -81,9 +84,10 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
     app = Darkroom(
         title="Darkroom",
         summary="Develops pictures from words.",
-        version=installed_version(),
+        # Of the contract: /version tells which program keeps it.
+        version=API_VERSION,
         lifespan=_open_house,
-        # Their pages load scripts from elsewhere, which our Content-Security-Policy forbids.
+        # Their pages load scripts from elsewhere, which our Content-Security-Policy forbids; routes/reference has ours.
         docs_url=None,
         redoc_url=None,
     )
@@ -100,8 +104,8 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
     # Probes need no key, and whoever has none yet can sign in; whatever else there is needs one.
     app.include_router(health.router, responses=OPEN)
     app.include_router(sign_in.router)
-    api = (jobs, events, uploads, images, keeping, recipes, catalog, metrics)
-    for part in (*api, pages, gallery, marking, job_pages, given, editing, enlarging, comparing):
+    api = (jobs, events, uploads, images, keeping, trajectories, recipes, catalog, metrics, reference)
+    for part in (*api, pages, gallery, marking, job_pages, given, editing, enlarging, comparing, studying):
         app.include_router(part.router, dependencies=[Depends(principal)], responses=GUARDED)
     app.mount("/static", Assets(directory=STATIC))
     return app

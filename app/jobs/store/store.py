@@ -14,6 +14,7 @@ from app.jobs.spec import Params
 from app.jobs.store import claiming, fairness, finishing, inputs, quotas, reading, registering, submitting, sweeping
 from app.jobs.store.fairness import Room
 from app.jobs.store.gallery import Gallery
+from app.jobs.store.inquiries import Inquiries
 from app.jobs.store.keyring import Keyring
 from app.jobs.store.ledger import Ledger
 from app.jobs.store.records import (
@@ -32,6 +33,7 @@ from app.jobs.store.records import (
     Upload,
     Worker,
 )
+from app.jobs.store.studies import Studies
 
 __all__ = ["Store", "migrate", "open_store"]
 
@@ -54,7 +56,9 @@ class Store:
         self._transactions = Transactions(engine)
         self.keys = Keyring(self._transactions, settings)
         self.ledger = Ledger(self._transactions, settings)
+        self.studies = Studies(self._transactions)
         self.gallery = Gallery(self._transactions, settings)
+        self.inquiries = Inquiries(self._transactions, settings)
         self._beats = Transactions(engine if beats is None else beats)
 
     def close(self) -> None:
@@ -112,7 +116,7 @@ class Store:
         cursor: str | None = None,
         task: str | None = None,
     ) -> Page[Job]:
-        """The owner's jobs, newest first.  Raises: BadCursor."""
+        """The owner's jobs, newest first; internal ones only where their task is named.  Raises: BadCursor."""
         with self._transactions.reading() as connection:
             return reading.jobs(connection, owner, state, task, limit, cursor)
 
