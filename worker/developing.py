@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, assert_never
 
 import numpy as np
@@ -102,8 +103,9 @@ def decoding(params: DecodeParams, inputs: Inputs) -> models.Decode:
     recipe = params.recipe
     of: Request
     if params.is_of_second_stage and isinstance(recipe, TextToImageParams):
-        # Only its size matters: what was made larger is in the estimate already.
-        of = enlargement(recipe, np.zeros((recipe.height, recipe.width, 3), np.uint8), recipe.seed)
+        # What was made larger is in the estimate already; to draw its colours back to, it is not there any more.
+        nothing = np.zeros((recipe.height, recipe.width, 3), np.uint8)
+        of = replace(enlargement(recipe, nothing, recipe.seed), keep_colours=False)
     else:
         of = request_of(recipe, inputs)
     return models.Decode(of=of, x0=estimate_in(inputs[ESTIMATES], params.place))
