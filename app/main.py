@@ -42,6 +42,7 @@ from app.routes import (
     job_pages,
     jobs,
     keeping,
+    marking,
     metrics,
     pages,
     recipes,
@@ -104,7 +105,7 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
     app.include_router(health.router, responses=OPEN)
     app.include_router(sign_in.router)
     api = (jobs, events, uploads, images, keeping, trajectories, recipes, catalog, metrics, reference)
-    for part in (*api, pages, gallery, job_pages, given, editing, enlarging, comparing, studying):
+    for part in (*api, pages, gallery, marking, job_pages, given, editing, enlarging, comparing, studying):
         app.include_router(part.router, dependencies=[Depends(principal)], responses=GUARDED)
     app.mount("/static", Assets(directory=STATIC))
     return app

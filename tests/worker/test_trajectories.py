@@ -33,8 +33,10 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Studio:
     folder = tmp_path_factory.mktemp("models")
     with torch.random.fork_rng():
         torch.manual_seed(0)
+        upscaler = small_pipeline(in_channels=7, num_class_embeds=1000)
+        upscaler.card = replace(upscaler.card, name="small-x4", tasks=("super_resolution",))
         save_folder(small_pipeline(), folder / "small", dtype=torch.float32)
-        save_folder(small_pipeline(in_channels=7, num_class_embeds=1000), folder / "small-x4", dtype=torch.float32)
+        save_folder(upscaler, folder / "small-x4", dtype=torch.float32)
     pipelines = {name: load_pipeline(folder / name) for name in ("small", "small-x4")}
     return Studio(pipelines, torch.device("cpu"), torch.float32)
 
@@ -53,9 +55,9 @@ def make(service: Service, worker: Running, make_params: Callable[..., TextToIma
 
     def develop(upscale: int, **fields: object) -> Job:
         upscaler = {"model": "small-x4", "steps": 2, "guidance_scale": 1.0, "sampler": "ddim"}
-        common = make_params(width=32, height=32, steps=3, reproducible=True, save_trajectory=True, **fields)
+        common = make_params(steps=3, reproducible=True, save_trajectory=True, **fields)
         second = {"upscale": upscale, "upscaler": None if upscale == 1 else upscaler}
-        params = read_params(common.model_dump() | {"model": "small"} | second)
+        params = read_params(common.model_dump() | {"model": "small", "width": 32, "height": 32} | second)
         return settle(service, service.store.submit(params, OWNER))
 
     return develop
