@@ -47,6 +47,7 @@ from app.routes import (
     pages,
     recipes,
     reference,
+    scrubbing,
     sign_in,
     studying,
     trajectories,
@@ -105,7 +106,8 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
     app.include_router(health.router, responses=OPEN)
     app.include_router(sign_in.router)
     api = (jobs, events, uploads, images, keeping, trajectories, recipes, catalog, metrics, reference)
-    for part in (*api, pages, gallery, marking, job_pages, given, editing, enlarging, comparing, studying):
+    shown = (pages, gallery, marking, job_pages, given, editing, enlarging, comparing, scrubbing, studying)
+    for part in (*api, *shown):
         app.include_router(part.router, dependencies=[Depends(principal)], responses=GUARDED)
     app.mount("/static", Assets(directory=STATIC))
     return app
