@@ -28,7 +28,7 @@ from app.jobs.queue import connect
 from app.jobs.settings import Settings, load_settings
 from app.jobs.storage import open_storage
 from app.jobs.store import open_store
-from app.routes import catalog, events, health, images, jobs, metrics, pages, uploads
+from app.routes import catalog, events, health, images, jobs, metrics, pages, quotes, uploads
 from app.routes.rendering import STATIC, Assets, problem_page, wants_page
 from app.security import Door
 from app.traffic import Counted, Traffic
@@ -36,7 +36,7 @@ from app.watching import Watch
 
 log = structlog.get_logger()
 
-LARGE_BODIES = {jobs.PATH: jobs.MAX_BODY_BYTES, uploads.PATH: uploads.MAX_BODY_BYTES}
+LARGE_BODIES = {jobs.PATH: jobs.MAX_BODY_BYTES, quotes.PATH: jobs.MAX_BODY_BYTES, uploads.PATH: uploads.MAX_BODY_BYTES}
 """What takes pictures, and so more than other bodies."""
 
 
@@ -71,7 +71,7 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
         app.add_exception_handler(kind, _handle)
     # Probes need no key; whatever else there is does.
     app.include_router(health.router)
-    for part in (jobs, events, uploads, images, catalog, pages, metrics):
+    for part in (jobs, quotes, events, uploads, images, catalog, pages, metrics):
         app.include_router(part.router, dependencies=[Depends(principal)], responses=documented(Unauthorized))
     app.mount("/static", Assets(directory=STATIC))
     return app

@@ -2,6 +2,7 @@
 
 from app.schemas.answer import API, Answer
 from app.schemas.pictures import ImageDetailOut, ImageOut, ImagesOut, UploadOut
+from app.schemas.quotes import QuoteOut, RangeOut
 from app.schemas.recipes import ParamsOut, complete
 from app.schemas.service import LiveOut, ModelOut, ModelsOut, ReadyOut, SamplerOut, SamplersOut, VersionOut, WorkerOut
 from app.schemas.work import ErrorOut, EstimateOut, JobOut, JobsOut, LinksOut, ProgressOut, TimingsOut
@@ -22,6 +23,8 @@ __all__ = [
     "ModelsOut",
     "ParamsOut",
     "ProgressOut",
+    "QuoteOut",
+    "RangeOut",
     "ReadyOut",
     "SamplerOut",
     "SamplersOut",

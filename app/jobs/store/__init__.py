@@ -8,6 +8,7 @@ lies in one module a role:
     sweeping     any process, every few seconds: what nobody else will do any more
     inputs       pictures that jobs are made from: blobs, pins, uploads
     reading      jobs, images, positions; changes nothing
+    quoting      when jobs will start and finish, and what is expected of a job that is queued
     registering  models and workers: the catalogue
     admitting    principals and their keys;  keyring  the store's part that keeps them
     tallying     what is counted for ever;  measuring  what the metrics say;  pruning  what is too old;
@@ -16,6 +17,7 @@ lies in one module a role:
 """
 
 from app.jobs.store.admitting import LOCAL, Key, NewKey, Principal
+from app.jobs.store.quoting import Place
 from app.jobs.store.records import (
     Beat,
     Blob,
@@ -58,6 +60,7 @@ __all__ = [
     "NewKey",
     "Outcome",
     "Page",
+    "Place",
     "Principal",
     "Priority",
     "Progress",

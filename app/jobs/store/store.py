@@ -15,6 +15,7 @@ from app.jobs.store import claiming, fairness, finishing, inputs, reading, regis
 from app.jobs.store.fairness import Room
 from app.jobs.store.keyring import Keyring
 from app.jobs.store.ledger import Ledger
+from app.jobs.store.quoting import Quotes
 from app.jobs.store.records import (
     Beat,
     Blob,
@@ -53,6 +54,7 @@ class Store:
         self._transactions = Transactions(engine)
         self.keys = Keyring(self._transactions)
         self.ledger = Ledger(self._transactions, settings)
+        self.quotes = Quotes(self._transactions, settings)
         self._beats = Transactions(engine if beats is None else beats)
 
     def close(self) -> None:
@@ -80,8 +82,11 @@ class Store:
         With the `idempotency` of an earlier submit, its job is returned and nothing is queued.
         Raises: QueueFull; InputGone; IdempotencyConflict.
         """
+        # Before the write lock: that a job or two come in between matters to nobody.
+        expected = self.quotes.expected(params, owner)
+        limit = self._settings.max_queued_jobs
         with self._transactions.writing() as connection:
-            return submitting.submit(connection, params, owner, warnings, idempotency, self._settings.max_queued_jobs)
+            return submitting.submit(connection, params, owner, warnings, idempotency, expected, limit)
 
     def made_before(self, owner: str, idempotency: Idempotency) -> Job | None:
         """The job that this very request made; None if none did.  Raises: IdempotencyConflict."""

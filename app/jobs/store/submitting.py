@@ -5,6 +5,7 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, and_, case, insert, or_, select
 
+from app.jobs.expectation import Expected
 from app.jobs.failures import IdempotencyConflict, NotCancellable, QueueFull
 from app.jobs.spec import Params, cost, steps_in_all
 from app.jobs.store import fairness, inputs, reading
@@ -19,6 +20,7 @@ def submit(
     owner: str,
     warnings: Sequence[str],
     idempotency: Idempotency | None,
+    expected: Expected | None,
     max_queued: int,
 ) -> Job:
     """Insert a queued row and pin the pictures it is made from; or find the row that the same request made before.
@@ -43,7 +45,9 @@ def submit(
             cost=cost(params),
             priority=priority,
             start_tag=start_tag,
-            tag=start_tag + cost(params) / fairness.weight(connection, owner),
+            tag=fairness.tag(connection, owner, start_tag, cost(params)),
+            expected_start_s=None if expected is None else expected.start_s,
+            expected_finish_s=None if expected is None else expected.finish_s,
             idempotency_key=None if idempotency is None else idempotency.key,
             body_sha256=None if idempotency is None else idempotency.body_sha256,
             state=State.QUEUED,
