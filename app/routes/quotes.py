@@ -4,7 +4,17 @@ from fastapi import APIRouter, Depends
 
 from app import desk
 from app.deps import Inside, Owner, json_only
-from app.errors import BadRequest, Invalid, TooLarge, Unavailable, UnsupportedMedia, documented
+from app.errors import (
+    BadRequest,
+    Invalid,
+    NoModels,
+    TooCostly,
+    TooLarge,
+    TooOften,
+    Unavailable,
+    UnsupportedMedia,
+    documented,
+)
 from app.routes.jobs import Wished
 from app.schemas import API, QuoteOut
 
@@ -17,7 +27,7 @@ router = APIRouter(prefix=PATH, tags=["jobs"], responses=documented(Invalid, Una
     "",
     operation_id="quoteJob",
     dependencies=[Depends(json_only)],
-    responses=documented(BadRequest, TooLarge, UnsupportedMedia),
+    responses=documented(BadRequest, TooLarge, UnsupportedMedia, NoModels, TooCostly, TooOften),
 )
 def quote(wish: Wished, house: Inside, owner: Owner) -> QuoteOut:
     """What this very body would come to as a job of yours.  Nothing is queued, and no seed is drawn."""

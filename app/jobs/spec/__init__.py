@@ -18,7 +18,7 @@ from app.jobs.spec.params import PARAMS_VERSION, TASKS, Params, Wish, cost, imag
 from app.jobs.spec.references import MAX_DATA_BYTES, MAX_FILE_BYTES, Given, split
 from app.jobs.spec.resolving import draw_seed, resolve, warnings_of
 from app.jobs.spec.super_resolution import SuperResolution, SuperResolutionParams
-from app.jobs.spec.text_to_image import TextToImage, TextToImageParams
+from app.jobs.spec.text_to_image import TextToImage, TextToImageParams, Upscaler
 
 __all__ = [
     "MASK_MODES",
@@ -41,6 +41,7 @@ __all__ = [
     "SuperResolutionParams",
     "TextToImage",
     "TextToImageParams",
+    "Upscaler",
     "Wish",
     "cost",
     "draw_seed",

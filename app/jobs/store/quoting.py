@@ -13,7 +13,7 @@ from app.jobs.expectation import Ahead, Expected, Line, Made, Running, Speeds, W
 from app.jobs.quote import Case, Quote, Range, quote
 from app.jobs.settings import Settings
 from app.jobs.spec import Params
-from app.jobs.store import fairness, registering
+from app.jobs.store import fairness, quotas, registering
 from app.jobs.store.records import Job, Priority, State
 from app.jobs.tables import database_now, jobs
 
@@ -56,8 +56,9 @@ class Quotes:
         self._learned_until = 0.0
 
     def of(self, params: Params, owner: str) -> Place:
-        """Where a job of these params would be if the owner queued it now; nothing is queued."""
+        """Where a job of these params would be if the owner queued it now; nothing is queued.  Raises: TooCostly."""
         with self._transactions.reading() as connection:
+            quotas.check_cost(quotas.quota(connection, owner, self._settings), spec.cost(params))
             return self._look(connection).queued(work_of(params), _next_spot(connection, params, owner))
 
     def expected(self, params: Params, owner: str) -> Expected | None:

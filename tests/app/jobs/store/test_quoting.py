@@ -7,9 +7,10 @@ from sqlalchemy import select
 
 from app.jobs import tables
 from app.jobs.catalogue import CatalogueEntry
+from app.jobs.failures import TooCostly
 from app.jobs.settings import Settings
-from app.jobs.spec import TextToImageParams
-from app.jobs.store import Job, Place, Priority, Store, open_store
+from app.jobs.spec import TextToImageParams, cost
+from app.jobs.store import Job, Limits, Place, Priority, Store, open_store
 from app.jobs.tables import database_now
 from tests.app.jobs.store.conftest import OWNER, WORKER, Bench
 
@@ -20,10 +21,10 @@ SERVICE_S = 0.1 + 2.0 + 0.3 + 0.05
 
 
 @pytest.fixture
-def served(store: Store, entry: CatalogueEntry) -> None:
-    """A living worker serves the model, and has measured nothing."""
-    store.register_model(WORKER, entry)
-    store.worker_beat(WORKER, {})
+def served(bench: Bench, entry: CatalogueEntry) -> None:
+    """A living worker serves the model, and has measured nothing; it stays alive however slow the machine is."""
+    bench.store.register_model(WORKER, entry)
+    bench.silence_workers(for_s=-3600)
 
 
 def make(bench: Bench, took_s: float = SERVICE_S, **fields: object) -> None:
@@ -55,6 +56,15 @@ def test_a_quote_queues_nothing_and_says_what_would_wait_before_it(bench: Bench,
     assert place(bench, bench.submit()).position == 1
 
 
+def test_what_would_be_refused_for_its_size_has_no_quote(bench: Bench, make_params: MakeParams) -> None:
+    bench.store.keys.create("ann", limits=Limits(queued_jobs=1, job_cost=cost(make_params(steps=4))))
+    bench.submit(owner="ann")
+    # That one waits already is no reason not to tell.
+    assert bench.store.quotes.of(make_params(steps=4), "ann").position == 1
+    with pytest.raises(TooCostly):
+        bench.store.quotes.of(make_params(steps=5), "ann")
+
+
 @pytest.mark.usefixtures("served")
 def test_what_such_jobs_took_is_what_one_takes(bench: Bench, make_params: MakeParams) -> None:
     for _ in range(5):
@@ -72,9 +82,9 @@ def test_what_was_expected_at_the_submit_is_kept_and_learned_from(
 ) -> None:
     make(bench)
     assert expectations(bench) == [(None, None)]
-    for _ in range(20):
+    for _ in range(12):
         make(bench, took_s=3 * SERVICE_S)
-    assert expectations(bench)[1:] == [(0.0, pytest.approx(SERVICE_S))] * 20
+    assert expectations(bench)[1:] == [(0.0, pytest.approx(SERVICE_S))] * 12
     # This store learns once a second; another one begins at once.
     other = open_store(settings)
     quoted = other.quotes.of(make_params(), OWNER).quote
@@ -89,7 +99,7 @@ def test_a_job_that_waits_is_told_when_its_turn_comes(bench: Bench) -> None:
     waiting = [bench.submit() for _ in range(4)]
     quotes = [place(bench, job).quote for job in waiting]
     assert [quoted.start.p50 for quoted in quotes if quoted] == pytest.approx([n * SERVICE_S for n in range(4)])
-    bench.silence_workers(for_s=3600)
+    bench.silence_workers(for_s=7200)
     assert place(bench, waiting[0]) == Place(position=0, quote=None)
 
 
