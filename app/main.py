@@ -42,12 +42,15 @@ from app.routes import (
     job_pages,
     jobs,
     keeping,
+    marking,
     metrics,
     pages,
     quotes,
     recipes,
     reference,
     sign_in,
+    studying,
+    trajectories,
     uploads,
 )
 from app.routes.rendering import STATIC, Assets, problem_page, wants_page
@@ -65,6 +68,7 @@ LARGE_BODIES = {
     recipes.PATH: uploads.MAX_BODY_BYTES,
     **pages.LARGE_BODIES,
     **given.LARGE_BODIES,
+    **studying.LARGE_BODIES,
 }
 """What takes pictures, and so more than other bodies."""
 
@@ -102,8 +106,8 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
     # Probes need no key, and whoever has none yet can sign in; whatever else there is needs one.
     app.include_router(health.router, responses=OPEN)
     app.include_router(sign_in.router)
-    api = (jobs, quotes, events, uploads, images, keeping, recipes, catalog, metrics, reference)
-    for part in (*api, pages, gallery, job_pages, given, editing, enlarging, comparing):
+    api = (jobs, quotes, events, uploads, images, keeping, trajectories, recipes, catalog, metrics, reference)
+    for part in (*api, pages, gallery, marking, job_pages, given, editing, enlarging, comparing, studying):
         app.include_router(part.router, dependencies=[Depends(principal)], responses=GUARDED)
     app.mount("/static", Assets(directory=STATIC))
     return app
@@ -146,7 +150,9 @@ def _bodies(request: Request) -> dict[str, list[str]]:
 
 
 def _tag(fields: Mapping[str, FieldInfo], discriminator: str | None) -> str:
-    return str(get_args(fields[discriminator].annotation)[0]) if discriminator in fields else ""
+    if discriminator is None or discriminator not in fields:
+        return ""
+    return str(get_args(fields[discriminator].annotation)[0])
 
 
 @asynccontextmanager

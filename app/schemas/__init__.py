@@ -6,6 +6,7 @@ from app.schemas.pictures import ImageDetailOut, ImageOut, ImagesOut, UploadOut
 from app.schemas.quotes import QuoteOut, RangeOut
 from app.schemas.recipes import ParamsOut, RecipeOut, complete
 from app.schemas.service import LiveOut, ModelOut, ModelsOut, ReadyOut, SamplerOut, SamplersOut, VersionOut, WorkerOut
+from app.schemas.trajectories import DecodedOut, StepOut, TrajectoryOut, VerdictOut
 from app.schemas.work import ErrorOut, EstimateOut, JobOut, JobsOut, LinksOut, ProgressOut, TimingsOut
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Answer",
     "BulkIn",
     "BulkOut",
+    "DecodedOut",
     "DeleteIn",
     "ErrorOut",
     "EstimateOut",
@@ -36,9 +38,12 @@ __all__ = [
     "RestoreIn",
     "SamplerOut",
     "SamplersOut",
+    "StepOut",
     "TagIn",
     "TimingsOut",
+    "TrajectoryOut",
     "UploadOut",
+    "VerdictOut",
     "VersionOut",
     "WorkerOut",
     "ZipIn",

@@ -13,7 +13,7 @@ from app.jobs.expectation import Ahead, Expected, Line, Made, Running, Speeds, W
 from app.jobs.quote import Case, Quote, Range, quote
 from app.jobs.settings import Settings
 from app.jobs.spec import Params
-from app.jobs.store import fairness, quotas, registering
+from app.jobs.store import fairness, quotas, reading, registering
 from app.jobs.store.records import Job, Priority, State
 from app.jobs.tables import database_now, jobs
 
@@ -65,6 +65,11 @@ class Quotes:
         """When such a job starts and finishes, before anything is learned from the past; None while nobody knows."""
         with self._transactions.reading() as connection:
             return self._look(connection).expect(work_of(params), _next_spot(connection, params, owner))
+
+    def position(self, job: Job) -> int | None:
+        """How many queued jobs will be taken before this one; None unless it is queued."""
+        with self._transactions.reading() as connection:
+            return reading.position(connection, job.id)
 
     def places(self, listed: Sequence[Job]) -> dict[str, Place]:
         """By id, where each of these jobs is and when it ends; none of those that have ended."""

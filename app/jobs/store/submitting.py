@@ -21,11 +21,12 @@ def submit(
     owner: str,
     warnings: Sequence[str],
     idempotency: Idempotency | None,
-    expected: Expected | None,
     settings: Settings,
+    expected: Expected | None = None,
 ) -> Job:
     """Insert a queued row and pin the pictures it is made from; or find the row that the same request made before.
 
+    What is `expected` of the job is kept with it, to be learned from.
     Raises: TooCostly; QuotaReached; QueueFull; InputGone; IdempotencyConflict.
     """
     priority = Priority(params.priority)
@@ -43,6 +44,8 @@ def submit(
             task=params.task,
             model=params.model,
             second_model=params.second_model,
+            fingerprint=params.fingerprint,
+            subject=params.subject,
             params=params.model_dump(mode="json"),
             warnings=list(warnings),
             cost=cost(params),
