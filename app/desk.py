@@ -29,7 +29,13 @@ def submit(house: House, wish: Wish, owner: str, later: Later, idempotency_key: 
     Raises: CatalogueEmpty; UnknownModel; SpecError; InputGone; QueueFull; IdempotencyConflict; StoreUnavailable;
     StorageError.
     """
-    idempotency = None if idempotency_key is None else Idempotency(idempotency_key, digest(wish))
+    return submit_once(
+        house, wish, owner, later, None if idempotency_key is None else Idempotency(idempotency_key, digest(wish))
+    )
+
+
+def submit_once(house: House, wish: Wish, owner: str, later: Later, idempotency: Idempotency | None) -> Job:
+    """The same, where a dialect says what makes two requests one."""
     # Asked first: what the wish was made of (an upload, a model) may be gone by the time it is sent again.
     if idempotency is not None and (known := house.store.made_before(owner, idempotency)):
         return known

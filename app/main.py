@@ -21,14 +21,15 @@ from starlette.exceptions import HTTPException
 
 from app import desk
 from app.deps import House, principal
-from app.errors import ProblemBody, Unauthorized, Unavailable, documented, problem_of, response_of
+from app.dialects.errors import in_dialect
+from app.errors import Internal, ProblemBody, Unauthorized, documented, problem_of, response_of
 from app.jobs.events import EventReader, connect_async
 from app.jobs.failures import JobsError, StoreUnavailable
 from app.jobs.queue import connect
 from app.jobs.settings import Settings, load_settings
 from app.jobs.storage import open_storage
 from app.jobs.store import open_store
-from app.routes import catalog, events, health, images, jobs, metrics, pages, uploads
+from app.routes import catalog, events, health, images, jobs, metrics, openai, pages, uploads
 from app.routes.rendering import STATIC, Assets, problem_page, wants_page
 from app.security import Door
 from app.traffic import Counted, Traffic
@@ -36,7 +37,11 @@ from app.watching import Watch
 
 log = structlog.get_logger()
 
-LARGE_BODIES = {jobs.PATH: jobs.MAX_BODY_BYTES, uploads.PATH: uploads.MAX_BODY_BYTES}
+LARGE_BODIES = {
+    jobs.PATH: jobs.MAX_BODY_BYTES,
+    uploads.PATH: uploads.MAX_BODY_BYTES,
+    **openai.LARGE_BODIES,
+}
 """What takes pictures, and so more than other bodies."""
 
 
@@ -73,6 +78,8 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
     app.include_router(health.router)
     for part in (jobs, events, uploads, images, catalog, pages, metrics):
         app.include_router(part.router, dependencies=[Depends(principal)], responses=documented(Unauthorized))
+    for dialect in (openai,):
+        app.include_router(dialect.router, dependencies=[Depends(principal)])
     app.mount("/static", Assets(directory=STATIC))
     return app
 
@@ -89,11 +96,13 @@ class Darkroom(FastAPI):
 
 
 def answer(request: Request, error: Exception) -> Response:
-    """The response that says `error`: a page to a person, problem+json to everyone else."""
+    """The response that says `error`: a page to a person, its own shape to a dialect's client, else problem+json."""
     problem = problem_of(error, _bodies(request))
     request_id: str = request.scope["state"]["request_id"]
-    if problem.status >= 500 and not isinstance(problem, Unavailable):
+    if isinstance(problem, Internal):
         log.error("request.failed", request_id=request_id, path=request.url.path, exc_info=error)
+    if (said := in_dialect(request.url.path, problem)) is not None:
+        return said
     if wants_page(request):
         return problem_page(request, problem, request_id)
     return response_of(problem, request_id)

@@ -30,6 +30,11 @@ class Watch:
         self._reader = reader
         self._is_closing = False
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether the service stops, and nobody should wait any more."""
+        return self._is_closing
+
     async def close(self) -> None:
         """End every wait now: long-polls answer with what they know, event streams say `shutdown`."""
         if not self._is_closing:

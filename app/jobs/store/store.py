@@ -12,6 +12,7 @@ from app.jobs.migrations import migrate
 from app.jobs.settings import Settings
 from app.jobs.spec import Params
 from app.jobs.store import claiming, fairness, finishing, inputs, reading, registering, submitting, sweeping
+from app.jobs.store.dialects import Dialects
 from app.jobs.store.fairness import Room
 from app.jobs.store.keyring import Keyring
 from app.jobs.store.ledger import Ledger
@@ -53,6 +54,7 @@ class Store:
         self._transactions = Transactions(engine)
         self.keys = Keyring(self._transactions)
         self.ledger = Ledger(self._transactions, settings)
+        self.dialects = Dialects(self._transactions)
         self._beats = Transactions(engine if beats is None else beats)
 
     def close(self) -> None:

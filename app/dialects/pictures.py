@@ -1,0 +1,105 @@
+"""A finished picture, or a preview of one, as large as the client asked for and in the format it asked for."""
+
+import base64
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from app import intake
+from app.deps import House
+from app.dialects.sizing import Size
+from app.jobs.failures import BadPicture, SpecError
+from app.jobs.spec import Format
+from app.jobs.store import Image
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Pixels
+
+    from app.jobs.recipe import Recipe
+
+# As long as the pictures of one answer are held in memory, and what a client may have at once.
+MAX_PIXELS: Final = 2 * 4096 * 4096
+MAX_SIDE: Final = 4096
+
+_COMPRESS_LEVEL: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How a client wants its pictures; without a `size`, as large as they were made."""
+
+    size: Size | None
+    format: Format = "png"
+    quality: int = 90
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A client's picture that is stored: how a wish names it, its sha256 and its size."""
+
+    reference: str
+    sha256: str
+    size: Size
+
+
+def finished(house: House, image: Image, shape: Shape) -> bytes:
+    """The file of a published image; another one, scaled by Lanczos' method, if it has another size or format.
+
+    Proportions are kept: what hangs over is cut off.  The recipe in the file is that of the published image.
+    Raises: NoSuchFile; StorageError.
+    """
+    data = house.storage.get(image.key)
+    size = (image.width, image.height) if shape.size is None else shape.size
+    if size == (image.width, image.height) and image.format == shape.format:
+        return data
+    from PIL import Image as Pillow
+
+    from app.jobs.recipe import Recipe
+
+    recipe = Recipe.of(image.params, image.index, image.model_revision) if image.params.metadata else None
+    with Pillow.open(io.BytesIO(data)) as picture:
+        return _file(scaled(picture, size), shape, recipe)
+
+
+def preview(uri: str, shape: Shape) -> bytes:
+    """The picture in a worker's data: URI, as large as the finished one will be."""
+    from PIL import Image as Pillow
+
+    with Pillow.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as picture:
+        return _file(scaled(picture, shape.size or picture.size), shape)
+
+
+def scaled(picture: "Pixels", size: Size) -> "Pixels":
+    """The picture at this size; what hangs over is cut off on both sides."""
+    from PIL import Image as Pillow
+    from PIL import ImageOps
+
+    return picture if picture.size == size else ImageOps.fit(picture, size, Pillow.Resampling.LANCZOS)
+
+
+def keep(house: House, data: bytes, field: str, owner: str) -> Kept:
+    """Store what a client sent in `field`, for a job to be made from.
+
+    Raises: SpecError if it is no picture; Busy; StoreUnavailable; StorageError.
+    """
+    try:
+        upload = intake.upload(house, data, owner)
+    except BadPicture as error:
+        raise SpecError(field, "a file", str(error)) from error
+    given = upload.blob.given
+    return Kept(f"upload:{upload.id}", given.sha256, (given.width, given.height))
+
+
+def base64_of(data: bytes) -> str:
+    """The bytes as JSON carries them."""
+    return base64.b64encode(data).decode()
+
+
+def _file(picture: "Pixels", shape: Shape, recipe: "Recipe | None" = None) -> bytes:
+    from app.jobs.recipe import embedding
+
+    options: dict[str, Any] = {} if recipe is None else embedding(recipe, shape.format)
+    options |= {"compress_level": _COMPRESS_LEVEL} if shape.format == "png" else {"quality": shape.quality}
+    buffer = io.BytesIO()
+    picture.convert("RGB").save(buffer, shape.format.upper(), **options)
+    return buffer.getvalue()
