@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
@@ -16,11 +17,12 @@ from app.jobs.catalogue import CatalogueEntry
 from app.jobs.failures import Reason, StoreUnavailable
 from app.jobs.orphans import remove_orphans
 from app.jobs.settings import Settings
-from app.jobs.spec import steps_in_all
+from app.jobs.spec import Params, TextToImageParams, steps_in_all
 from app.jobs.storage import Storage
 from app.jobs.store import Claim, Priority, State, Store
-from worker.developing import INTERNAL, NO_INPUTS, Development, Inputs
+from worker.developing import INTERNAL, NO_INPUTS, Development, Inputs, Outlet, enlargement, request_of
 from worker.engine import Engine
+from worker.enlarging import SecondStage
 from worker.fetching import fetch
 from worker.leases import Heart, Lease, Leases
 from worker.publishing import Publication, Publisher
@@ -29,6 +31,8 @@ from worker.threads import Desk, Ticker
 from worker.watchdog import EXIT_HUNG, Watchdog
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from models import Pipeline
 
 log = structlog.get_logger()
@@ -175,24 +179,51 @@ class Crew:
         entry = self._entries[claim.params.model]
         lease = self._leases.take(claim, steps_in_all(claim.params))
         self._reporter.state(lease, State.RUNNING)
-        publication = self._publisher.open(lease, entry.revision, entry.fingerprint)
-        pipeline = self._studio.pipeline(entry.name)
+        publication = self._publisher.open(lease, self._revision(claim.params), entry.fingerprint)
         if not claim.params.inputs:
-            self._begin(lease, publication, pipeline)
+            self._begin(lease, publication)
             return
         # On a thread of its own: a storage that hangs must not keep this one from hearing signals.
         self._fetching.add(claim)
-        self._fetcher.do(lambda: self._fetch_and_begin(lease, publication, pipeline))
+        self._fetcher.do(lambda: self._fetch_and_begin(lease, publication))
 
-    def _begin(self, lease: Lease, publication: Publication, pipeline: Pipeline, inputs: Inputs = NO_INPUTS) -> None:
-        is_out_of_memory = self._studio.is_out_of_memory
-        self._engine.submit(Development(lease, pipeline, publication, self._reporter, is_out_of_memory, inputs))
+    def _begin(self, lease: Lease, publication: Publication, inputs: Inputs = NO_INPUTS) -> None:
+        params = lease.claim.params
+        development = partial(
+            Development, lease=lease, reporter=self._reporter, is_out_of_memory=self._studio.is_out_of_memory
+        )
+        outlet: Outlet = publication
+        if isinstance(params, TextToImageParams) and (upscaler := params.upscaler):
 
-    def _fetch_and_begin(self, lease: Lease, publication: Publication, pipeline: Pipeline) -> None:
+            def enlarge(outlet: Outlet, index: int, seed: int, pixels: np.ndarray) -> Development:
+                return development(
+                    pipeline=self._studio.pipeline(upscaler.model),
+                    request=enlargement(params, upscaler, pixels, seed),
+                    outlet=outlet,
+                    step_cost=float(params.enlarged_pixels),
+                    first_index=index,
+                )
+
+            outlet = SecondStage(publication, params.num_images, enlarge, self._engine.submit)
+        self._engine.submit(
+            development(
+                pipeline=self._studio.pipeline(params.model),
+                request=request_of(params, inputs),
+                outlet=outlet,
+                step_cost=float(params.pixels),
+            )
+        )
+
+    def _revision(self, params: Params) -> str:
+        """The revision of the model, or of both, that the pictures pass through."""
+        names = [name for name in (params.model, params.second_model) if name]
+        return "+".join(self._entries[name].revision for name in names)
+
+    def _fetch_and_begin(self, lease: Lease, publication: Publication) -> None:
         try:
             inputs = fetch(self._storage, lease, publication)
             if inputs is not None:
-                self._begin(lease, publication, pipeline, inputs)
+                self._begin(lease, publication, inputs)
         except MemoryError as error:
             log.warning("job.error", job_id=lease.claim.job_id, error=repr(error))
             lease.end(Reason.OUT_OF_MEMORY)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, Protocol, assert_never
 
 import structlog
 
 import models
 from app.jobs.failures import ErrorCode, Reason
-from app.jobs.spec import ImageToImageParams, InpaintParams, Params, SuperResolutionParams, TextToImageParams
+from app.jobs.spec import (
+    ImageToImageParams,
+    InpaintParams,
+    Params,
+    SuperResolutionParams,
+    TextToImageParams,
+    Upscaler,
+)
 from app.jobs.store import Failed
 from models import ModelError, NonFinite
 from worker import pictures
 from worker.engine import Seconds
 from worker.leases import Lease
-from worker.publishing import Publication
 from worker.reporting import Reporter
 
 if TYPE_CHECKING:
@@ -48,7 +54,7 @@ def request_of(params: Params, inputs: Inputs) -> Request:
 
 
 def text_to_image(params: TextToImageParams) -> models.TextToImage:
-    """What the pipeline is asked for a picture from words."""
+    """What the first pipeline is asked for a picture from words; what makes it larger is asked by `enlargement`."""
     return models.TextToImage(width=params.width, height=params.height, **_prompted(params))
 
 
@@ -77,6 +83,15 @@ def super_resolution(params: SuperResolutionParams, image: bytes) -> models.Supe
     )
 
 
+def enlargement(
+    params: TextToImageParams, upscaler: Upscaler, picture: np.ndarray, seed: int
+) -> models.SuperResolution:
+    """What the second pipeline is asked for a picture (h, w, 3) of the job that was developed from `seed`."""
+    own = {"num_steps": upscaler.steps, "guidance_scale": upscaler.guidance_scale, "sampler": upscaler.sampler}
+    alone = {"seed": seed, "num_images": 1, "guidance_interval": (0.0, 1.0), "eta": 0.0}
+    return models.SuperResolution(image=picture, scale=params.upscale, **_prompted(params) | own | alone)
+
+
 def _prompted(params: Params) -> dict[str, Any]:
     return {
         "prompt": params.prompt,
@@ -89,6 +104,7 @@ def _prompted(params: Params) -> dict[str, Any]:
         "sampler": params.sampler,
         "eta": params.eta,
         "num_images": params.num_images,
+        "reproducible": params.reproducible,
     }
 
 
@@ -106,50 +122,74 @@ def verdict(error: Exception, is_out_of_memory: Callable[[Exception], bool]) -> 
     return INTERNAL
 
 
+class Outlet(Protocol):
+    """Where what is developed goes. Nothing here blocks; after one of the last three nothing more comes."""
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anything may still come of it."""
+
+    def add(self, index: int, seed: int, pixels: np.ndarray) -> None:
+        """Image `index` is done."""
+
+    def publish(self, seconds: Seconds) -> None:
+        """All images were added, which took `seconds`."""
+
+    def fail(self, failure: Failed) -> None:
+        """The job has failed."""
+
+    def abandon(self) -> None:
+        """Nothing comes any more: the lease says why."""
+
+
 class Development:
-    """One claimed job as the engine sees it: it answers and passes on, and never blocks."""
+    """One claimed job, or one picture of it, as the engine sees it: it answers and passes on, and never blocks."""
 
     def __init__(
         self,
         lease: Lease,
         pipeline: Pipeline,
-        publication: Publication,
+        request: Request,
+        outlet: Outlet,
         reporter: Reporter,
         is_out_of_memory: Callable[[Exception], bool],
-        inputs: Inputs = NO_INPUTS,
+        *,
+        step_cost: float,
+        first_index: int = 0,
     ) -> None:
-        """Develop the job of `lease`, which is made from `inputs`, on `pipeline`."""
+        """Develop `request`, for the job of `lease`, on `pipeline`; its first row is the job's image `first_index`."""
         self.pipeline = pipeline
-        self.request = request_of(lease.claim.params, inputs)
+        self.request = request
         self.owner = lease.claim.owner
         self.is_low = lease.claim.params.priority == "low"
-        self.step_cost = float(lease.claim.params.pixels)
+        self.step_cost = step_cost
         self._lease = lease
-        self._publication = publication
+        self._first_index = first_index
+        self._outlet = outlet
         self._reporter = reporter
         self._is_out_of_memory = is_out_of_memory
 
     def is_wanted(self) -> bool:
-        """Whether the job is still this worker's to do."""
-        return self._lease.is_held
+        """Whether the job is still this worker's to do, and can still be done."""
+        return self._lease.is_held and self._outlet.is_wanted
 
     def stepped(self, rows: Sequence[Row], batch: Sequence[Row]) -> None:
         """Count the steps, and show the last row of the batch as it looks now."""
-        self._lease.step = sum(row.step for row in rows)
+        self._lease.step += len(batch)
         shown = batch[-1]
-        self._reporter.progress(self._lease, shown.index, self.pipeline, shown.x0)
+        self._reporter.progress(self._lease, self._first_index + shown.index, self.pipeline, shown.x0)
 
     def developed(self, row: Row, pixels: np.ndarray) -> None:
         """Have one image written while the next one is developed."""
-        self._publication.add(row.index, row.seed, pixels)
+        self._outlet.add(self._first_index + row.index, row.seed, pixels)
 
     def completed(self, seconds: Seconds) -> None:
         """Have the job published."""
-        self._publication.publish(seconds)
+        self._outlet.publish(seconds)
 
     def dropped(self) -> None:
         """Have the row told why nothing comes."""
-        self._publication.abandon()
+        self._outlet.abandon()
 
     def failed(self, error: Exception) -> None:
         """Have the row told what went wrong."""
@@ -163,6 +203,6 @@ class Development:
         )
         if isinstance(meaning, Reason):
             self._lease.end(meaning)
-            self._publication.abandon()
+            self._outlet.abandon()
         else:
-            self._publication.fail(meaning)
+            self._outlet.fail(meaning)

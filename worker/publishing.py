@@ -119,6 +119,11 @@ class Publication:
         self._encode_s = 0.0
         self._failure: Failed | None = None
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether what is added may still be published, as far as this side knows."""
+        return self._failure is None
+
     def add(self, index: int, seed: int, pixels: np.ndarray) -> None:
         """Write image `index` and its thumbnail."""
         self._publisher.do(lambda: self._write(index, seed, pixels))

@@ -15,6 +15,7 @@ import numpy as np
 import structlog
 import torch
 
+from app.jobs.build import installed_version
 from app.jobs.catalogue import CatalogueEntry, ModelDefaults
 from app.jobs.settings import Settings
 from app.jobs.spec import TASKS
@@ -183,9 +184,15 @@ def catalogue_entry(pipeline: Pipeline, fingerprint: str) -> CatalogueEntry:
 
 
 def fingerprint_of(device: torch.device, dtype: torch.dtype) -> str:
-    """What the bytes of a picture depend on besides its recipe: device model, threads, torch build, dtype."""
-    chip = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{_cpu_name()} x{torch.get_num_threads()}"
-    return f"{chip}; torch {torch.__version__}; {str(dtype).removeprefix('torch.')}"
+    """What the bytes of a picture depend on besides its recipe: device model, threads, both builds, dtype."""
+    chip = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_facts()
+    builds = f"torch {torch.__version__}; darkroom {installed_version()}"
+    return f"{chip}; {builds}; {str(dtype).removeprefix('torch.')}"
+
+
+def _cpu_facts() -> str:
+    # Which instructions are used: a virtual machine may hide some that others of its kind have.
+    return f"{_cpu_name()} x{torch.get_num_threads()} {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _cpu_name() -> str:

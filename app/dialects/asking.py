@@ -6,7 +6,8 @@ A client that leaves never cancels: it may come back for what it asked for.
 import asyncio
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from fastapi import Request
@@ -16,7 +17,7 @@ from app.deps import House
 from app.errors import Unavailable
 from app.jobs.catalogue import CatalogueEntry
 from app.jobs.failures import StoreUnavailable
-from app.jobs.spec import Wish
+from app.jobs.spec import Given, Wish
 from app.jobs.store import Idempotency, Job, new_key
 
 # How old the job may be that a client means who asks again.
@@ -32,15 +33,20 @@ class Left(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a client wants, translated.  `said` is everything it said, in its own words: what makes two orders one."""
+    """What a client wants, translated, and the pictures it sent for that, by role.
+
+    `said` is everything it said, in its own words: with the pictures, what makes two orders one.
+    """
 
     wish: Wish
     said: dict[str, Any]
+    given: Mapping[str, Given] = field(default_factory=dict)
 
     @property
     def sha256(self) -> str:
-        """Of what it said."""
-        return hashlib.sha256(json.dumps(self.said, sort_keys=True).encode()).hexdigest()
+        """Of what it said and sent."""
+        sent = {role: given.sha256 for role, given in self.given.items()}
+        return hashlib.sha256(json.dumps([self.said, sent], sort_keys=True).encode()).hexdigest()
 
 
 def place(house: House, dialect: str, order: Order, owner: str, *, again: bool = False) -> Job:
@@ -50,7 +56,7 @@ def place(house: House, dialect: str, order: Order, owner: str, *, again: bool =
     """
     idempotency = Idempotency(new_key(dialect), order.sha256, AGAIN_S if again else 0.0)
     # Workers are told at once: the client hears nothing before they are done.
-    return desk.submit_once(house, order.wish, owner, lambda tell, *given: tell(*given), idempotency)
+    return desk.submit_once(house, order.wish, owner, lambda tell, *of: tell(*of), idempotency, order.given)
 
 
 async def ended(house: House, job: Job, request: Request) -> Job:

@@ -6,16 +6,17 @@ Undeveloped        500   the job failed
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Self
 
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 
-from app.errors import Internal, Invalid, Problem
+from app.errors import MEDIA_TYPE, Invalid, Problem, kinds
 from app.jobs.failures import ErrorCode
 from app.jobs.store import Job, State
-
-OPENAI_PREFIX = "/v1/"
+from app.schemas import openai
 
 _ONCE_IS_ENOUGH = {"x-should-retry": "false"}
 
@@ -55,47 +56,92 @@ def problem_of_job(job: Job) -> Problem:
             return Undeveloped(job.error.message)
 
 
-def openai_error(problem: Problem) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a dialect says of a problem: its kind, a sentence, and the field that is to blame, if it is one."""
+
+    kind: type[Problem]
+    sentence: str
+    field: str | None = None
+
+    @classmethod
+    def of(cls, problem: Problem) -> Self:
+        """Of one that has happened."""
+        field = problem.faults[0].subject if problem.faults else None
+        return cls(type(problem), problem.sentence, None if field == "the body" else field)
+
+
+def openai_error(said: Said) -> dict[str, Any]:
     """The body of an OpenAI error."""
-    field = problem.faults[0].subject if problem.faults else None
-    return {
-        "error": {
-            "message": problem.sentence,
-            "type": _type_of(problem.status),
-            "param": None if field == "the body" else field,
-            "code": _CODES.get(problem.status, problem.slug.replace("-", "_")),
-        }
-    }
+    kind = said.kind
+    code = _OPENAI_CODES.get(kind.status, kind.slug.replace("-", "_"))
+    return {"error": {"message": said.sentence, "type": _openai_type(kind.status), "param": said.field, "code": code}}
 
 
-def openai_status(problem: Problem) -> int:
-    """Its status: what is impossible is a bad request there."""
-    is_impossible = problem.status == HTTPStatus.UNPROCESSABLE_ENTITY
-    return HTTPStatus.BAD_REQUEST if is_impossible else problem.status
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How a dialect writes an error: its body, the body's model, and how the status of an impossible wish is told."""
+
+    body: Callable[[Said], dict[str, Any]]
+    model: type[BaseModel]
+    impossible: int
+
+    def status(self, kind: type[Problem]) -> int:
+        """The status of this kind of problem."""
+        return self.impossible if kind.status == HTTPStatus.UNPROCESSABLE_ENTITY else int(kind.status)
 
 
-def _openai(problem: Problem) -> JSONResponse:
-    return JSONResponse(openai_error(problem), openai_status(problem), dict(problem.headers or {}))
-
-
-_SHAPES: Mapping[str, Callable[[Problem], JSONResponse]] = {OPENAI_PREFIX: _openai}
+_SHAPES: Mapping[str, Shape] = {"/v1/": Shape(openai_error, openai.OpenAIErrorOut, HTTPStatus.BAD_REQUEST)}
 
 
 def in_dialect(path: str, problem: Problem) -> JSONResponse | None:
     """The response that says `problem` to a client of the dialect that `path` belongs to; None if it is of none."""
-    # Not the routes: what is not found, or not let in, has none.
-    return next((say(problem) for prefix, say in _SHAPES.items() if path.startswith(prefix)), None)
+    shape = _shape_of(path)
+    if shape is None:
+        return None
+    return JSONResponse(shape.body(Said.of(problem)), shape.status(type(problem)), dict(problem.headers or {}))
 
 
-_CODES = {
+def schemas() -> dict[str, Any]:
+    """The shapes, as the description of the API names them."""
+    found: dict[str, Any] = {}
+    for shape in _SHAPES.values():
+        schema = shape.model.model_json_schema(ref_template="#/components/schemas/{model}")
+        found |= {**schema.pop("$defs", {}), shape.model.__name__: schema}
+    return found
+
+
+def describe_in_dialect(path: str, operation: dict[str, Any]) -> None:
+    """Let the description of a dialect's operation say its problems in the dialect's shape."""
+    shape = _shape_of(path)
+    if shape is None:
+        return
+    by_slug = {kind.slug: kind for kind in kinds()}
+    responses = operation["responses"]
+    schema = {"$ref": f"#/components/schemas/{shape.model.__name__}"}
+    for status in [status for status in responses if int(status) >= HTTPStatus.BAD_REQUEST]:
+        response = responses.pop(status)
+        for slug in response["content"][MEDIA_TYPE]["examples"]:
+            kind = by_slug[slug]
+            told = responses.setdefault(str(shape.status(kind)), {**response, "content": {}})
+            content = told["content"].setdefault("application/json", {"schema": schema, "examples": {}})
+            example = shape.body(Said(kind, kind.example()["value"]["detail"]))
+            content["examples"][slug] = {"summary": kind.title, "value": example}
+
+
+def _shape_of(path: str) -> Shape | None:
+    # Not by the routes: what is not found, or not let in, has none.
+    return next((shape for prefix, shape in _SHAPES.items() if path.startswith(prefix)), None)
+
+
+_OPENAI_CODES = {
     HTTPStatus.UNAUTHORIZED: "invalid_api_key",
     HTTPStatus.UNPROCESSABLE_ENTITY: "invalid_value",
     HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_exceeded",
-    Internal.status: "internal_error",
 }
 
 
-def _type_of(status: int) -> str:
+def _openai_type(status: int) -> str:
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return "requests"
     return "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"

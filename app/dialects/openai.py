@@ -2,14 +2,15 @@
 
 from typing import Any, Final
 
+from app import desk
 from app.deps import House
 from app.dialects.asking import Order, model_for
-from app.dialects.pictures import MAX_PIXELS, Kept, Shape
+from app.dialects.pictures import MAX_PIXELS, Shape, named
 from app.dialects.sizing import Size, plan
 from app.errors import Invalid
 from app.faults import Fault
 from app.jobs.catalogue import CatalogueEntry
-from app.jobs.spec import Format, ImageToImage, Inpaint, TextToImage
+from app.jobs.spec import Format, Given, ImageToImage, Inpaint, TextToImage
 from app.schemas.openai import EditIn, GenerationIn, sides_of
 
 NAME: Final = "openai"
@@ -35,37 +36,35 @@ def generation(house: House, asked: GenerationIn) -> tuple[Order, Shape]:
     """A picture from words.  Raises: CatalogueEmpty; SpecError; Invalid; StoreUnavailable."""
     entry = model_for(house, asked.model, "text_to_image")
     shape = shape_of(asked)
-    way = plan(shape.size or (entry.native_width, entry.native_height), entry)
-    wish = TextToImage(
-        task="text_to_image",
-        width=way.developed[0],
-        height=way.developed[1],
-        **_common(asked, entry, shape, way.made),
-    )
+    way = plan(shape.size or (entry.native_width, entry.native_height), entry, desk.upscales(house))
+    sides = {"width": way.developed[0], "height": way.developed[1], "upscale": way.upscale}
+    common = _common(asked, entry, shape, way.made)
+    wish = TextToImage.model_validate({"task": "text_to_image", **sides, **common})
     return Order(wish, {"of": "generations", **asked.model_dump()}), shape
 
 
-def edit(house: House, asked: EditIn, image: Kept, mask: Kept | None) -> tuple[Order, Shape]:
+def edit(house: House, asked: EditIn, image: Given, mask: Given | None) -> tuple[Order, Shape]:
     """A picture from a picture and words; with a mask, only its transparent part is painted anew.
 
     Where no size is named, it stays as large as it is.
     Raises: CatalogueEmpty; SpecError; Invalid; StoreUnavailable.
     """
-    shape = shape_of(asked, image.size)
-    said = {"of": "edits", "image": image.sha256, "mask": None if mask is None else mask.sha256, **asked.model_dump()}
+    own_size = image.width, image.height
+    shape = shape_of(asked, own_size)
+    said = {"of": "edits", **asked.model_dump()}
     strength = {} if asked.strength is None else {"strength": asked.strength}
     if mask is not None:
         # At its own size, whatever is asked: what the mask leaves alone is then the client's own pixels.
         entry = model_for(house, asked.model, "inpaint")
-        common = _common(asked, entry, shape, image.size)
-        marked = {"image": image.reference, "mask": mask.reference, "mask_mode": "transparent"}
-        return Order(Inpaint.model_validate({"task": "inpaint", **marked, **strength, **common}), said), shape
+        marked = {"image": named(image), "mask": named(mask), "mask_mode": "transparent"}
+        fields = {"task": "inpaint", **marked, **strength, **_common(asked, entry, shape, own_size)}
+        return Order(Inpaint.model_validate(fields), said, {"image": image, "mask": mask}), shape
     entry = model_for(house, asked.model, "image_to_image")
-    way = plan(shape.size or image.size, entry)
-    common = _common(asked, entry, shape, way.made)
+    way = plan(shape.size or own_size, entry)
     sides = {"width": way.developed[0], "height": way.developed[1]}
-    begun = {"task": "image_to_image", "image": image.reference}
-    return Order(ImageToImage.model_validate({**begun, **sides, **strength, **common}), said), shape
+    fields = {"task": "image_to_image", "image": named(image), **sides, **strength}
+    wish = ImageToImage.model_validate({**fields, **_common(asked, entry, shape, way.made)})
+    return Order(wish, said, {"image": image}), shape
 
 
 def _common(asked: GenerationIn, entry: CatalogueEntry, shape: Shape, made: Size) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from fastapi.sse import KEEPALIVE_COMMENT, ServerSentEvent, format_sse_event
 
 from app.deps import House
 from app.dialects import pictures
-from app.dialects.errors import openai_error, problem_of_job
+from app.dialects.errors import Said, openai_error, problem_of_job
 from app.dialects.pictures import Shape
-from app.dialects.sizing import Size
+from app.dialects.sizing import Size, made_size
 from app.errors import Internal, Unavailable, problem_of
 from app.jobs.events import BEGINNING
 from app.jobs.store import Image, Job, State
@@ -29,10 +29,11 @@ log = structlog.get_logger()
 
 def headers_of(job: Job, shape: Shape) -> dict[str, str]:
     """What a client may want to know and has no other place for: who made it, and in which size."""
-    developed = f"{job.params.width}x{job.params.height}"
+    developed, made = _written((job.params.width, job.params.height)), _written(made_size(job.params))
     said = {"X-Darkroom-Job": job.id, "X-Darkroom-Model": job.model, "X-Darkroom-Developed": developed}
+    said |= {} if made == developed else {"X-Darkroom-Upscaled": made}
     size = _written(_size(job, shape))
-    return said if size == developed else said | {"X-Darkroom-Scaled": size}
+    return said if size == made else said | {"X-Darkroom-Scaled": size}
 
 
 def url_of(base: str, image: Image, job: Job, shape: Shape) -> str:
@@ -77,7 +78,7 @@ async def events(house: House, job: Job, shape: Shape, kind: str, partial_images
         problem = problem_of(error)
         if isinstance(problem, Internal):
             log.error("stream.failed", job_id=job.id, exc_info=error)
-        yield format_sse_event(data_str=json.dumps(openai_error(problem)), event="error")
+        yield format_sse_event(data_str=json.dumps(openai_error(Said.of(problem))), event="error")
 
 
 async def _told(house: House, job: Job, shape: Shape, kind: str, partial_images: int) -> AsyncIterator[StreamedOut]:
@@ -144,7 +145,7 @@ async def _file(house: House, image: Image, shape: Shape) -> str:
 
 
 def _size(job: Job, shape: Shape) -> Size:
-    return shape.size or (job.params.width, job.params.height)
+    return shape.size or made_size(job.params)
 
 
 def _written(size: Size) -> str:

@@ -9,7 +9,7 @@ from app import intake
 from app.deps import House
 from app.dialects.sizing import Size
 from app.jobs.failures import BadPicture, SpecError
-from app.jobs.spec import Format
+from app.jobs.spec import Format, Given
 from app.jobs.store import Image
 
 if TYPE_CHECKING:
@@ -31,15 +31,6 @@ class Shape:
     size: Size | None
     format: Format = "png"
     quality: int = 90
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A client's picture that is stored: how a wish names it, its sha256 and its size."""
-
-    reference: str
-    sha256: str
-    size: Size
 
 
 def finished(house: House, image: Image, shape: Shape) -> bytes:
@@ -77,17 +68,20 @@ def scaled(picture: "Pixels", size: Size) -> "Pixels":
     return picture if picture.size == size else ImageOps.fit(picture, size, Pillow.Resampling.LANCZOS)
 
 
-def keep(house: House, data: bytes, field: str, owner: str) -> Kept:
-    """Store what a client sent in `field`, for a job to be made from.
+def keep(house: House, data: bytes, field: str) -> Given:
+    """Store what a client sent in `field`, for the job it wants.
 
     Raises: SpecError if it is no picture; Busy; StoreUnavailable; StorageError.
     """
     try:
-        upload = intake.upload(house, data, owner)
+        return intake.keep(house, data)
     except BadPicture as error:
         raise SpecError(field, "a file", str(error)) from error
-    given = upload.blob.given
-    return Kept(f"upload:{upload.id}", given.sha256, (given.width, given.height))
+
+
+def named(given: Given) -> str:
+    """How a wish calls a picture that is given beside it."""
+    return f"upload:{given.sha256[:32]}"
 
 
 def base64_of(data: bytes) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.jobs.catalogue import CatalogueEntry
+from app.jobs.spec import Params, TextToImageParams
 
 Size = tuple[int, int]
 
@@ -78,6 +79,12 @@ def nearest(asked: Size, entry: CatalogueEntry) -> Size:
         return {(width, min(max(height, sides[0]), sides[-1])) for height in near}
 
     return min((size for width in sides for size in fitting(width)), key=distance)
+
+
+def made_size(params: Params) -> Size:
+    """How large the pictures of a job are."""
+    upscale = params.upscale if isinstance(params, TextToImageParams) else 1
+    return params.width * upscale, params.height * upscale
 
 
 def _area(size: Size) -> int:

@@ -12,8 +12,13 @@ from app.errors import (
     BadRequest,
     Conflict,
     Invalid,
+    NoModels,
     NotFound,
+    QueueFull,
+    QuotaReached,
+    TooCostly,
     TooLarge,
+    TooOften,
     Unavailable,
     UnsupportedMedia,
     documented,
@@ -27,6 +32,9 @@ MAX_WAIT_S = 60.0
 RETRY_AFTER_S = 1
 
 PATH = f"{API}/jobs"
+
+SHARE = (TooCostly, TooOften, QuotaReached, Unavailable, QueueFull)
+"""Why a job that could be developed is not taken."""
 
 # An image and a mask in base64, and a prompt.
 MAX_BODY_BYTES = 2 * MAX_DATA_BYTES * 4 // 3 + (1 << 20)
@@ -82,7 +90,7 @@ IdempotencyKey = Annotated[
     operation_id="submitJob",
     status_code=202,
     dependencies=[Depends(json_only)],
-    responses=documented(BadRequest, TooLarge, UnsupportedMedia),
+    responses=documented(BadRequest, TooLarge, UnsupportedMedia, NoModels, *SHARE),
 )
 def submit(
     wish: Wished,
@@ -138,7 +146,7 @@ def cancel(id: Id, house: Inside, viewer: Viewer, tasks: BackgroundTasks) -> Job
     return _out(house, desk.cancel(house, id, viewer, tasks.add_task))
 
 
-@router.post("/{id}/retry", operation_id="retryJob", status_code=202, responses=documented(NotFound))
+@router.post("/{id}/retry", operation_id="retryJob", status_code=202, responses=documented(NotFound, *SHARE))
 def retry(job: OwnJob, house: Inside, owner: Owner, tasks: BackgroundTasks, response: Response) -> JobOut:
     """Queue a new job of the same recipe, seed included."""
     return _accepted(house, desk.queue(house, job.params, owner, tasks.add_task, job.warnings), response)

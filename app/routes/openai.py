@@ -12,13 +12,23 @@ from starlette.datastructures import FormData, UploadFile
 from app.deps import House, Inside, Owner, json_only
 from app.dialects import asking, openai, pictures
 from app.dialects.asking import Left, Order
+from app.dialects.errors import NotNow, Undeveloped, Unwanted
 from app.dialects.openai_answers import answer, events, headers_of
 from app.dialects.pictures import Shape
-from app.errors import Invalid, NotFound, UnsupportedMedia
+from app.errors import (
+    Invalid,
+    NotFound,
+    QueueFull,
+    QuotaReached,
+    TooCostly,
+    Unavailable,
+    UnsupportedMedia,
+    documented,
+)
 from app.faults import Fault, faults_of
 from app.jobs.spec import MAX_FILE_BYTES, Format
 from app.routes.images import MEDIA_TYPES, OwnImage
-from app.schemas.openai import EditIn, ErrorOut, GenerationIn, OfferedOut, OffersOut, PicturesOut, sides_of
+from app.schemas.openai import EditIn, GenerationIn, OfferedOut, OffersOut, PicturesOut, sides_of
 
 PREFIX = "/v1"
 MULTIPART = "multipart/form-data"
@@ -27,22 +37,8 @@ MULTIPART = "multipart/form-data"
 MAX_EDIT_BYTES = 2 * MAX_FILE_BYTES + (256 << 10)
 LARGE_BODIES = {f"{PREFIX}/images/edits": MAX_EDIT_BYTES}
 
-ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorOut, "description": text}
-    for status, text in {
-        400: "The request cannot be read, or asks for something impossible",
-        401: "A key is needed here",
-        404: "There is nothing here",
-        409: "The job was cancelled",
-        413: "The request is too large",
-        415: "The body is of a kind that is not read here",
-        429: "Too much is asked by this key",
-        500: "Something went wrong inside the service, or the job failed",
-        503: "The service cannot do this just now",
-    }.items()
-}
-
 PICTURES: dict[int | str, dict[str, Any]] = {
+    **documented(UnsupportedMedia, TooCostly, QuotaReached, QueueFull, Undeveloped, Unwanted, NotNow),
     200: {
         "model": PicturesOut,
         "content": {
@@ -55,10 +51,16 @@ PICTURES: dict[int | str, dict[str, Any]] = {
                 "schema": {"type": "string"},
                 "description": "the size that the model was asked for",
             },
+            "X-Darkroom-Upscaled": {
+                "schema": {"type": "string"},
+                "description": "the size an upscaler made of it",
+            },
             "X-Darkroom-Scaled": {"schema": {"type": "string"}, "description": "the size it was scaled to, if it was"},
         },
-    }
+    },
 }
+
+UNKEPT = {"Cache-Control": "no-cache"}
 
 _FILE = {"type": "string", "format": "binary"}
 _FORM = EditIn.model_json_schema()
@@ -66,7 +68,7 @@ _FORM["properties"] = {"image": _FILE, "mask": _FILE, **_FORM["properties"]}
 _FORM["required"] = ["image", *_FORM["required"]]
 EDIT_BODY = {"requestBody": {"required": True, "content": {MULTIPART: {"schema": _FORM}}}}
 
-router = APIRouter(prefix=PREFIX, tags=["OpenAI dialect"], responses=ERRORS)
+router = APIRouter(prefix=PREFIX, tags=["OpenAI dialect"], responses=documented(Invalid, Unavailable))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,15 +132,17 @@ async def edit(
     """Pictures from a picture and words; with a mask, only where that is transparent."""
 
     def ordered() -> tuple[Order, Shape]:
-        image = pictures.keep(house, sent.image, "image", owner)
-        mask = None if sent.mask is None else pictures.keep(house, sent.mask, "mask", owner)
+        image = pictures.keep(house, sent.image, "image")
+        mask = None if sent.mask is None else pictures.keep(house, sent.mask, "mask")
         return openai.edit(house, sent.said, image, mask)
 
     order, shape = await run_in_threadpool(ordered)
     return await _developed(house, order, shape, sent.said, owner, request, again)
 
 
-@router.get("/images/{id}/content", operation_id="openaiGetImage", response_class=Response)
+@router.get(
+    "/images/{id}/content", operation_id="openaiGetImage", response_class=Response, responses=documented(NotFound)
+)
 def content(
     image: OwnImage,
     house: Inside,
@@ -157,7 +161,7 @@ def models(house: Inside) -> OffersOut:
     return OffersOut(data=[OfferedOut(id=name) for name in _offered(house)])
 
 
-@router.get("/models/{model}", operation_id="openaiGetModel")
+@router.get("/models/{model}", operation_id="openaiGetModel", responses=documented(NotFound))
 def model(model: str, house: Inside) -> OfferedOut:
     """One model."""
     if model not in _offered(house):
@@ -173,7 +177,7 @@ async def _developed(
     if asked.stream:
         kind = "image_edit" if isinstance(asked, EditIn) else "image_generation"
         stream = events(house, job, shape, kind, asked.partial_images or 0)
-        return StreamingResponse(stream, media_type="text/event-stream", headers=headers | {"Cache-Control": "no-cache"})
+        return StreamingResponse(stream, media_type="text/event-stream", headers={**headers, **UNKEPT})
     try:
         done = await asking.ended(house, job, request)
     except Left:

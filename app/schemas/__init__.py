@@ -1,14 +1,19 @@
 """What the API answers, as its clients see it.  What it may be asked lies in `app.jobs.spec`."""
 
 from app.schemas.answer import API, Answer
+from app.schemas.keeping import MAX_IDS, BulkIn, BulkOut, DeleteIn, OpinionIn, RestoreIn, TagIn, ZipIn
 from app.schemas.pictures import ImageDetailOut, ImageOut, ImagesOut, UploadOut
-from app.schemas.recipes import ParamsOut, complete
+from app.schemas.recipes import ParamsOut, RecipeOut, complete
 from app.schemas.service import LiveOut, ModelOut, ModelsOut, ReadyOut, SamplerOut, SamplersOut, VersionOut, WorkerOut
 from app.schemas.work import ErrorOut, EstimateOut, JobOut, JobsOut, LinksOut, ProgressOut, TimingsOut
 
 __all__ = [
     "API",
+    "MAX_IDS",
     "Answer",
+    "BulkIn",
+    "BulkOut",
+    "DeleteIn",
     "ErrorOut",
     "EstimateOut",
     "ImageDetailOut",
@@ -20,14 +25,19 @@ __all__ = [
     "LiveOut",
     "ModelOut",
     "ModelsOut",
+    "OpinionIn",
     "ParamsOut",
     "ProgressOut",
     "ReadyOut",
+    "RecipeOut",
+    "RestoreIn",
     "SamplerOut",
     "SamplersOut",
+    "TagIn",
     "TimingsOut",
     "UploadOut",
     "VersionOut",
     "WorkerOut",
+    "ZipIn",
     "complete",
 ]

@@ -31,7 +31,12 @@ def sides_of(size: str | None) -> tuple[int, int] | None:
 class GenerationIn(BaseModel):
     """A picture from words."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        allow_inf_nan=False,
+        json_schema_extra={"examples": [{"prompt": "a fox in the snow", "size": "512x512", "n": 2}]},
+    )
 
     prompt: Prompt
     model: Annotated[str, Field(max_length=200)] | None = Field(
@@ -125,7 +130,7 @@ class OffersOut(Answer):
     data: list[OfferedOut]
 
 
-class ErrorBodyOut(Answer):
+class OpenAIErrorBodyOut(Answer):
     """What went wrong."""
 
     message: str
@@ -134,7 +139,7 @@ class ErrorBodyOut(Answer):
     code: str | None = Field(examples=["invalid_value"])
 
 
-class ErrorOut(Answer):
+class OpenAIErrorOut(Answer):
     """An error as OpenAI writes it."""
 
-    error: ErrorBodyOut
+    error: OpenAIErrorBodyOut

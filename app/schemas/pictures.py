@@ -48,6 +48,10 @@ class ImageDetailOut(ImageOut):
     params: ParamsOut
     fingerprint: str = Field(description="device and build; under the same one the same recipe is the same picture")
     created_at: datetime
+    favourite: bool
+    rating: int = Field(description="0 to 5 stars; 0 is not rated")
+    tags: list[str]
+    deleted_at: datetime | None = Field(description="null unless it was deleted and can be restored")
 
     @classmethod
     def of(cls, image: Image, **more: Any) -> Self:
@@ -59,6 +63,10 @@ class ImageDetailOut(ImageOut):
             params=complete(image.params, image.model_revision),
             fingerprint=image.fingerprint,
             created_at=image.created_at,
+            favourite=image.favourite,
+            rating=image.rating,
+            tags=list(image.tags),
+            deleted_at=image.deleted_at,
             **more,
         )
 

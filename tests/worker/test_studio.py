@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from app.jobs.build import installed_version
 from app.jobs.settings import Settings
 from app.jobs.spec import TextToImageParams
 from app.jobs.storage import open_storage
@@ -133,7 +134,8 @@ def test_a_model_without_a_vocabulary_says_none() -> None:
 
 def test_the_fingerprint_names_all_that_the_bytes_depend_on(opened: Studio) -> None:
     fingerprint = opened.entries[0].fingerprint
-    for part in (f"x{torch.get_num_threads()}", f"torch {torch.__version__}", "float32"):
+    darkroom = f"darkroom {installed_version()}"
+    for part in (f"x{torch.get_num_threads()} ", f"torch {torch.__version__}", darkroom, "float32"):
         assert part in fingerprint
     assert opened.facts["fingerprint"] == fingerprint
     assert opened.facts["pid"] == os.getpid()

@@ -29,12 +29,14 @@ class Guest:
     """A work with its rows in hand; `waiting` are those that have steps to take, in the order of the images.
 
     `kind` is what rows must have in common to share a step; `accounts` are the owner's, that for the kind, its own.
+    Rows of a work that `steps_alone` share no step, whatever they have in common.
     """
 
     work: Work
     rows: Sequence[Row]
     kind: Hashable = field(init=False)
     accounts: tuple[Account, ...] = field(init=False)
+    steps_alone: bool = field(init=False)
     waiting: list[Row] = field(init=False)
     undeveloped: int = field(init=False)
     seconds: Seconds = field(default_factory=Seconds)
@@ -44,7 +46,8 @@ class Guest:
         # What is low has accounts of its own: it spends nothing while others do, and must not save that up.
         payer = self.work.owner, self.work.is_low
         self.accounts = payer, (*payer, self.kind), (*payer, self.kind, id(self))
-        self.waiting = list(self.rows)
+        self.steps_alone = self.rows[0].reproducible
+        self.waiting = [row for row in self.rows if not row.is_done]
         self.undeveloped = len(self.rows)
 
 
@@ -88,7 +91,11 @@ class Turns:
         ready = [guest for guest in ready if not guest.work.is_low] or ready
         if not ready:
             return []
-        kind = min(ready, key=self._rank).kind
+        first = min(ready, key=self._rank)
+        if first.steps_alone:
+            self._charge(first)
+            return [(first, first.waiting[0])]
+        kind = first.kind
         alike = [guest for guest in ready if guest.kind == kind]
         untaken = {guest: list(guest.waiting) for guest in alike}
         batch: Batch = []

@@ -16,9 +16,9 @@ from app.jobs.spec.image_to_image import ImageToImage, ImageToImageParams
 from app.jobs.spec.inpaint import MASK_MODES, Inpaint, InpaintParams
 from app.jobs.spec.params import PARAMS_VERSION, TASKS, Params, Wish, cost, image_seed, read_params, steps_in_all
 from app.jobs.spec.references import MAX_DATA_BYTES, MAX_FILE_BYTES, Given, split
-from app.jobs.spec.resolving import draw_seed, resolve, warnings_of
+from app.jobs.spec.resolving import draw_seed, resolve, scales_of, warnings_of
 from app.jobs.spec.super_resolution import SuperResolution, SuperResolutionParams
-from app.jobs.spec.text_to_image import TextToImage, TextToImageParams
+from app.jobs.spec.text_to_image import TextToImage, TextToImageParams, Upscaler
 
 __all__ = [
     "MASK_MODES",
@@ -41,12 +41,14 @@ __all__ = [
     "SuperResolutionParams",
     "TextToImage",
     "TextToImageParams",
+    "Upscaler",
     "Wish",
     "cost",
     "draw_seed",
     "image_seed",
     "read_params",
     "resolve",
+    "scales_of",
     "split",
     "steps_in_all",
     "warnings_of",

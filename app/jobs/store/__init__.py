@@ -9,8 +9,11 @@ lies in one module a role:
     dialects     jobs of clients who name neither a key nor a job
     inputs       pictures that jobs are made from: blobs, pins, uploads
     reading      jobs, images, positions; changes nothing
+    searching    images that are looked for;  keeping  what their owners do with them;
+                 gallery  the store's part that shows and keeps them
     registering  models and workers: the catalogue
-    admitting    principals and their keys;  keyring  the store's part that keeps them
+    admitting    principals and their keys;  sessions  keys that a browser was shown once
+    quotas       how much a principal may ask for;  keyring  the store's part that keeps all three
     tallying     what is counted for ever;  measuring  what the metrics say;  pruning  what is too old;
                  ledger  the store's part that keeps the books
     records      the frozen facts that go in and out
@@ -18,6 +21,7 @@ lies in one module a role:
 
 from app.jobs.store.admitting import LOCAL, Key, NewKey, Principal
 from app.jobs.store.dialects import new_key
+from app.jobs.store.quotas import Limits
 from app.jobs.store.records import (
     Beat,
     Blob,
@@ -29,6 +33,7 @@ from app.jobs.store.records import (
     Image,
     Job,
     JobFailure,
+    Opinion,
     Outcome,
     Page,
     Priority,
@@ -42,6 +47,7 @@ from app.jobs.store.records import (
     Worker,
 )
 from app.jobs.store.registering import find_model
+from app.jobs.store.sessions import NewSession
 from app.jobs.store.store import Store, migrate, open_store
 
 __all__ = [
@@ -57,7 +63,10 @@ __all__ = [
     "Job",
     "JobFailure",
     "Key",
+    "Limits",
     "NewKey",
+    "NewSession",
+    "Opinion",
     "Outcome",
     "Page",
     "Principal",

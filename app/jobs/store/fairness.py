@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, not_, select, text, union_all
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, not_, or_, select, text, union_all
 
 from app.jobs.store.records import Priority, State
 from app.jobs.tables import database_now, jobs, lanes, principals
@@ -35,7 +35,8 @@ class Room:
     """What a worker has room for: jobs for the models it serves, one of which may be loaded.
 
     Unless it is `alone`, with nothing else in hand, it gets no job that must run alone. It wants jobs of these
-    `priorities`, and none of the owners that it is busy for already.
+    `priorities`, and none of the owners that it is busy for already. `fingerprint` says what kind of device and build
+    it is, where that is known: some jobs are for one kind only.
     """
 
     served: Sequence[str]
@@ -43,6 +44,7 @@ class Room:
     alone: bool = True
     priorities: Sequence[Priority] = tuple(Priority)
     busy_for: Sequence[str] = ()
+    fingerprint: str | None = None
 
 
 def one_submit_at_a_time(connection: Connection, owner: str) -> None:
@@ -104,9 +106,9 @@ def next_in_line(
                 yield _pick(first, room.loaded), {}
 
 
-def is_solo_next(connection: Connection, served: Sequence[str], starvation_s: float) -> bool:
-    """Whether a worker that had nothing else in hand would get a job that must run alone."""
-    for found, _ in next_in_line(connection, Room(served), starvation_s):
+def is_solo_next(connection: Connection, room: Room, starvation_s: float) -> bool:
+    """Whether a worker with this room would get a job that must run alone."""
+    for found, _ in next_in_line(connection, room, starvation_s):
         number = connection.execute(found).scalar()
         if number is not None:
             return bool(connection.execute(select(jobs.c.solo).where(jobs.c.number == number)).scalar())
@@ -124,9 +126,11 @@ def is_before(priority: Priority, tag: float, number: int) -> ColumnElement[bool
 
 
 def _fits(room: Room) -> ColumnElement[bool]:
-    """Rows that are due, and that the worker may have; their model is asked for elsewhere."""
+    """Rows that are due, and that the worker may have; their first model is asked for elsewhere."""
     is_due = and_(jobs.c.state == State.QUEUED, jobs.c.not_before <= database_now())
     others = [] if room.alone else [not_(jobs.c.solo)]
+    others.append(or_(jobs.c.second_model.is_(None), jobs.c.second_model.in_(room.served)))
+    others.append(or_(jobs.c.fingerprint.is_(None), jobs.c.fingerprint == room.fingerprint))
     if room.busy_for:
         others.append(jobs.c.owner.not_in(room.busy_for))
     return and_(is_due, *others)

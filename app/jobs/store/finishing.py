@@ -5,6 +5,7 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, and_, insert, not_, select
 
+from app.jobs.search import words
 from app.jobs.store.records import Cancelled, Claim, Failed, Outcome, State, Succeeded
 from app.jobs.store.rows import change, ended, held
 from app.jobs.tables import database_now, files, images, jobs
@@ -93,5 +94,10 @@ def _publish(connection: Connection, claim: Claim, outcome: Succeeded) -> None:
                 model_revision=outcome.model_revision,
                 fingerprint=outcome.fingerprint,
                 created_at=database_now(),
+                task=claim.params.task,
+                model=claim.params.model,
+                sampler=claim.params.sampler,
+                steps=claim.params.steps,
+                words=words(claim.params.prompt),
             )
         )

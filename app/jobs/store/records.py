@@ -93,6 +93,20 @@ class Image:
     fingerprint: str
     created_at: datetime
     params: Params
+    favourite: bool = False
+    rating: int = 0
+    tags: tuple[str, ...] = ()
+    deleted_at: datetime | None = None
+    """When its owner deleted it; such a one is shown only to those who ask for what was deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What its owner says of an image anew; None leaves what was said before.  `tags` are all it has."""
+
+    favourite: bool | None = None
+    rating: int | None = None
+    tags: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,3 +261,8 @@ class Worker:
     models: tuple[str, ...]
     facts: Mapping[str, Any]
     seen_at: datetime
+
+    def can_do(self, model: str, second_model: str | None = None, fingerprint: str | None = None) -> bool:
+        """Whether it serves the models and, where one is named, is of the fingerprint."""
+        serves = model in self.models and second_model in (None, *self.models)
+        return serves and fingerprint in (None, self.facts.get("fingerprint"))

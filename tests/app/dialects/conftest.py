@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,9 +18,10 @@ from app.jobs.catalogue import CatalogueEntry, ModelDefaults
 from app.jobs.events import publish_done, publish_progress
 from app.jobs.queue import connect
 from app.jobs.settings import Settings
+from app.jobs.storage import open_storage
 from app.jobs.store import Job, State, Store, open_store
 from app.main import create_app
-from tests.app.conftest import _served
+from tests.app.conftest import finish, served
 from tests.app.pictures import photo
 from tests.conftest import Valkey
 
@@ -44,13 +45,18 @@ ENTRY = CatalogueEntry(
     fingerprint="cpu-test",
 )
 
+NAMES = ["storybook", "an-upscaler"]
+
+UPSCALER = ENTRY.model_copy(update={"name": "an-upscaler", "tasks": ["super_resolution"], "scale": 4})
+
 
 class Hands(threading.Thread):
-    """Does every job as it comes: a few steps with previews, then pictures in one colour."""
+    """Does every job of a service as it comes: a few steps with previews, then pictures in one colour."""
 
-    def __init__(self, store: Store, redis: Redis, develop: Callable[[], Job]) -> None:
+    def __init__(self, settings: Settings, store: Store, redis: Redis) -> None:
         super().__init__(name="hands")
-        self._store, self._redis, self._develop = store, redis, develop
+        self._store, self._redis = store, redis
+        self._storage = open_storage(settings.resolved_storage_url)
         self._ended = threading.Event()
         self.may_work = threading.Event()
         self.may_work.set()
@@ -58,18 +64,14 @@ class Hands(threading.Thread):
     def run(self) -> None:
         """Work until told to stop."""
         while not self._ended.wait(0.01):
-            waiting = self._store.jobs(None, State.QUEUED).items
-            if waiting and self.may_work.wait(5):
-                oldest = waiting[-1]
+            if self.may_work.is_set() and (claim := self._store.claim_next("worker-1", NAMES)) is not None:
                 for step in range(1, STEPS + 1):
-                    publish_progress(self._redis, oldest.id, step, STEPS, 0, PREVIEW)
-                with suppress(AssertionError):  # cancelled meanwhile
-                    job = self._develop()
-                    publish_done(self._redis, job.id, job.state)
+                    publish_progress(self._redis, claim.job_id, step, STEPS, 0, PREVIEW)
+                done = finish(self._store, self._storage, claim)
+                publish_done(self._redis, claim.job_id, State.SUCCEEDED if done else State.CANCELLED)
 
     def stop(self) -> None:
         """End, and wait for it."""
-        self.may_work.set()
         self._ended.set()
         self.join(10)
 
@@ -90,7 +92,7 @@ def _shared(
 ) -> Iterator[tuple[Settings, Store, str]]:
     with service(tmp_path_factory.mktemp("service"), shared_valkey.url, _migrated_folder) as (settings, store):
         store.register_model("worker-1", ENTRY)
-        with _served(create_app(settings)) as url:
+        with served(create_app(settings)) as url:
             yield settings, store, url
 
 
@@ -122,14 +124,26 @@ def url(_shared: tuple[Settings, Store, str], store: Store) -> str:
 
 
 @pytest.fixture
-def hands(store: Store, shared_valkey: Valkey, develop: Callable[[], Job]) -> Iterator[Hands]:
-    """Somebody who does the jobs."""
+def make_hands(shared_valkey: Valkey) -> Iterator[Callable[[Settings, Store], Hands]]:
+    """Finds somebody who does the jobs of a service."""
     redis = connect(shared_valkey.url, timeout_s=5)
-    hands = Hands(store, redis, develop)
-    hands.start()
-    yield hands
-    hands.stop()
+    made: list[Hands] = []
+
+    def make(settings: Settings, store: Store) -> Hands:
+        made.append(Hands(settings, store, redis))
+        made[-1].start()
+        return made[-1]
+
+    yield make
+    for hands in made:
+        hands.stop()
     redis.close()
+
+
+@pytest.fixture
+def hands(settings: Settings, store: Store, make_hands: Callable[[Settings, Store], Hands]) -> Hands:
+    """Somebody who does the jobs of the service."""
+    return make_hands(settings, store)
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from app.jobs import recipe
 from app.jobs.settings import Settings
 from app.jobs.store import Failed, Job, Store
 from app.main import create_app
-from tests.app.conftest import _served
-from tests.app.dialects.conftest import ENTRY, Hands, until
+from tests.app.conftest import served
+from tests.app.dialects.conftest import ENTRY, UPSCALER, Hands, until
 from tests.app.pictures import file_of, mask, photo
 
 
@@ -222,7 +222,7 @@ def test_without_its_key_a_client_learns_that_it_needs_one(own_service: tuple[Se
     settings, store = own_service
     store.register_model("worker-1", ENTRY)
     token = store.keys.create("ann").token
-    with _served(create_app(settings)) as url:
+    with served(create_app(settings)) as url:
         client = OpenAI(base_url=f"{url}/v1", api_key="not the key", max_retries=0)
         with pytest.raises(openai.AuthenticationError) as refused:
             client.images.generate(prompt="a cat")
@@ -231,7 +231,7 @@ def test_without_its_key_a_client_learns_that_it_needs_one(own_service: tuple[Se
 
 
 def test_while_there_is_no_model_a_client_may_come_back(own_service: tuple[Settings, Store]) -> None:
-    with _served(create_app(own_service[0])) as url:
+    with served(create_app(own_service[0])) as url:
         client = OpenAI(base_url=f"{url}/v1", api_key="not needed", max_retries=0)
         with pytest.raises(openai.InternalServerError) as away:
             client.images.generate(prompt="a cat")
@@ -239,13 +239,21 @@ def test_while_there_is_no_model_a_client_may_come_back(own_service: tuple[Setti
     assert int(away.value.response.headers["retry-after"]) > 0
 
 
-def test_a_model_that_cannot_do_it_is_replaced_by_one_that_can(
-    client: OpenAI, store: Store, hands: Hands, newest: Callable[[], Job]
+def test_where_an_upscaler_is_served_it_makes_most_of_the_difference(
+    own_service: tuple[Settings, Store], make_hands: Callable[[Settings, Store], Hands]
 ) -> None:
-    upscaler = {"name": "an-upscaler", "tasks": ["super_resolution"], "scale": 4}
-    store.register_model("worker-1", ENTRY.model_copy(update=upscaler))
-    assert client.images.generate(prompt="a cat", model="an-upscaler").data
-    assert newest().model == "storybook"
+    settings, store = own_service
+    store.register_model("worker-1", ENTRY)
+    store.register_model("worker-1", UPSCALER)
+    make_hands(settings, store)
+    with served(create_app(settings)) as url:
+        client = OpenAI(base_url=f"{url}/v1", api_key="not needed", max_retries=0)
+        # the upscaler paints nothing from words, so the default model does, whatever it is called
+        answer = client.images.with_raw_response.generate(prompt="a cat", model="an-upscaler", size="1024x768")
+    assert opened(answer.parse().data[0]).size == (1024, 768)
+    assert store.jobs(None).items[0].model == "storybook"
+    said = {name: answer.headers[f"x-darkroom-{name}"] for name in ("model", "developed", "upscaled", "scaled")}
+    assert said == {"model": "storybook", "developed": "152x112", "upscaled": "608x448", "scaled": "1024x768"}
 
 
 def test_what_a_prompt_lacks_is_told(client: OpenAI, hands: Hands) -> None:
@@ -317,7 +325,7 @@ def test_nobody_attaches_to_the_job_of_another(own_service: tuple[Settings, Stor
     store.register_model("worker-1", ENTRY)
     tokens = [store.keys.create(name).token for name in ("ann", "bob")]
     wish = {"prompt": "a cat", "stream": True}
-    with _served(create_app(settings)) as url:
+    with served(create_app(settings)) as url:
         for token in tokens:
             headers = {"Authorization": f"Bearer {token}", "x-stainless-retry-count": "1"}
             with httpx2.stream("POST", f"{url}/v1/images/generations", json=wish, headers=headers) as response:

@@ -97,9 +97,8 @@ def test_inpaint(
     mask = torch.zeros(32, 32)
     mask[8:24, 12:28] = 1.0  # whole cells: diffusers reduces masks by nearest
     noise = torch.randn(2, 4, 8, 8, generator=seeded(42))  # what diffusers draws: for the posterior, for the start
-    request = Inpaint(
-        **WORDS, noise=noise[1:], image=image, mask=mask, strength=strength, num_steps=num_steps, guidance_scale=scale
-    )
+    given = {"image": image, "mask": mask, "noise": noise[1:], "blend": False}  # diffusers leaves the seam
+    request = Inpaint(**WORDS, **given, strength=strength, num_steps=num_steps, guidance_scale=scale)
     theirs = StableDiffusionInpaintPipeline(
         **parts(folder), safety_checker=None, feature_extractor=None, requires_safety_checker=False
     )
