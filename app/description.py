@@ -4,6 +4,7 @@ What the door refuses, any route may be seen to answer: that is said here once, 
 which answer names whom, so that a reader, or a machine that tries every way through the API, can go on from there.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -28,11 +29,15 @@ from app.errors import (
 
 Document = dict[str, Any]
 
+API_VERSION = "1.0"
+
 OPEN = documented(WrongHost, Internal)
 """What any route may answer."""
 
 GUARDED = OPEN | documented(Unauthorized, TooOften, Unavailable)
 """What any route may answer that needs a key."""
+
+_FIRST_SENTENCE = re.compile(r".*?(?=[.:;](\s|$)|$)", re.DOTALL)
 
 _METHODS = ("get", "head", "put", "post", "patch", "delete")
 _UNSAFE = ("put", "post", "patch", "delete")
@@ -59,6 +64,7 @@ def describe(document: Document) -> Document:
     schemas |= {**problem.pop("$defs", {}), "ProblemBody": problem, **dialect_schemas()}
     document["components"]["examples"] = {kind.slug: kind.example() for kind in kinds()}
     for method, operation in operations(document):
+        operation["summary"] = _FIRST_SENTENCE.match(operation["description"])[0]  # type: ignore[index]
         for each in _problems_of(method, operation):
             _add(operation["responses"], each)
         _link(operation)

@@ -14,7 +14,18 @@ from app.jobs import events
 from app.jobs.catalogue import CatalogueEntry
 from app.jobs.failures import CatalogueEmpty, SpecError
 from app.jobs.queue import ring, ring_if_silent
-from app.jobs.spec import TASKS, Given, Params, TextToImage, Wish, draw_seed, resolve, scales_of, warnings_of
+from app.jobs.spec import (
+    TASKS,
+    Given,
+    InternalParams,
+    Params,
+    TextToImage,
+    Wish,
+    draw_seed,
+    resolve,
+    scales_of,
+    warnings_of,
+)
 from app.jobs.store import Idempotency, Job, State, find_model
 from app.jobs.vocabulary import warnings_for
 
@@ -68,6 +79,13 @@ def queue(
 ) -> Job:
     """Queue a complete recipe.  Raises: InputGone; QueueFull; IdempotencyConflict; StoreUnavailable."""
     job = house.store.submit(params, owner, warnings, idempotency=idempotency)
+    later(ring, house.redis)
+    return job
+
+
+def ask(house: House, params: InternalParams, owner: str, later: Later) -> Job:
+    """Queue a job about an image, unless the same is under way.  Raises: InputGone; QueueFull; StoreUnavailable."""
+    job = house.store.inquiries.ask(params, owner)
     later(ring, house.redis)
     return job
 

@@ -21,10 +21,9 @@ from starlette.exceptions import HTTPException
 
 from app import desk
 from app.deps import House, principal
-from app.description import GUARDED, OPEN, describe
+from app.description import API_VERSION, GUARDED, OPEN, describe
 from app.dialects.errors import in_dialect
 from app.errors import Internal, problem_of, response_of
-from app.jobs.build import installed_version
 from app.jobs.events import EventReader, connect_async
 from app.jobs.failures import JobsError, StoreUnavailable
 from app.jobs.queue import connect
@@ -48,7 +47,12 @@ from app.routes import (
     openai,
     pages,
     recipes,
+    reference,
+    sdapi,
+    sdapi_discovery,
     sign_in,
+    studying,
+    trajectories,
     uploads,
 )
 from app.routes.rendering import STATIC, Assets, problem_page, wants_page
@@ -63,9 +67,11 @@ LARGE_BODIES = {
     jobs.PATH: jobs.MAX_BODY_BYTES,
     uploads.PATH: uploads.MAX_BODY_BYTES,
     **openai.LARGE_BODIES,
+    **sdapi.LARGE_BODIES,
     recipes.PATH: uploads.MAX_BODY_BYTES,
     **pages.LARGE_BODIES,
     **given.LARGE_BODIES,
+    **studying.LARGE_BODIES,
 }
 """What takes pictures, and so more than other bodies."""
 
@@ -83,9 +89,10 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
     app = Darkroom(
         title="Darkroom",
         summary="Develops pictures from words.",
-        version=installed_version(),
+        # Of the contract: /version tells which program keeps it.
+        version=API_VERSION,
         lifespan=_open_house,
-        # Their pages load scripts from elsewhere, which our Content-Security-Policy forbids.
+        # Their pages load scripts from elsewhere, which our Content-Security-Policy forbids; routes/reference has ours.
         docs_url=None,
         redoc_url=None,
     )
@@ -102,9 +109,9 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
     # Probes need no key, and whoever has none yet can sign in; whatever else there is needs one.
     app.include_router(health.router, responses=OPEN)
     app.include_router(sign_in.router)
-    api = (jobs, events, uploads, images, keeping, recipes, catalog, metrics)
-    dialects = (openai,)
-    for part in (*api, pages, gallery, job_pages, given, editing, enlarging, comparing, *dialects):
+    api = (jobs, events, uploads, images, keeping, trajectories, recipes, catalog, metrics, reference)
+    dialects = (openai, sdapi, sdapi_discovery)
+    for part in (*api, pages, gallery, job_pages, given, editing, enlarging, comparing, studying, *dialects):
         app.include_router(part.router, dependencies=[Depends(principal)], responses=GUARDED)
     app.mount("/static", Assets(directory=STATIC))
     return app
@@ -149,7 +156,9 @@ def _bodies(request: Request) -> dict[str, list[str]]:
 
 
 def _tag(fields: Mapping[str, FieldInfo], discriminator: str | None) -> str:
-    return str(get_args(fields[discriminator].annotation)[0]) if discriminator in fields else ""
+    if discriminator is None or discriminator not in fields:
+        return ""
+    return str(get_args(fields[discriminator].annotation)[0])
 
 
 @asynccontextmanager

@@ -60,6 +60,11 @@ class Watch:
                 seen = await self._read(job)
         return seen
 
+    async def preview(self, job: Job) -> str | None:
+        """How the job looked a moment ago, as a data: URI; None if nobody knows."""
+        told = (event.data.get("preview") for event in await self._reader.recent(job.id) if event.event == "progress")
+        return next((uri for uri in told if isinstance(uri, str)), None)
+
     async def follow(self, job: Job, last_id: str | None) -> AsyncIterator[ServerSentEvent]:
         """How the job's row is, then what happens after `last_id` (None: after now), until the job has ended.
 

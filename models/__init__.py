@@ -11,10 +11,11 @@ from models.catalogue import bundled_models, find_models, load_pipeline
 from models.errors import CheckpointError, ModelError, NonFinite, RequestError
 from models.pipeline import Pipeline
 from models.row import Row
-from models.tasks import ImageToImage, Inpaint, Request, SuperResolution, TextToImage
+from models.tasks import Decode, ImageToImage, Inpaint, Request, SuperResolution, TextToImage
 
 __all__ = [
     "CheckpointError",
+    "Decode",
     "ImageToImage",
     "Inpaint",
     "ModelCard",

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
@@ -17,12 +16,12 @@ from app.jobs.catalogue import CatalogueEntry
 from app.jobs.failures import Reason, StoreUnavailable
 from app.jobs.orphans import remove_orphans
 from app.jobs.settings import Settings
-from app.jobs.spec import Params, TextToImageParams, steps_in_all
+from app.jobs.spec import Params, steps_in_all
 from app.jobs.storage import Storage
 from app.jobs.store import Claim, Priority, State, Store
-from worker.developing import INTERNAL, NO_INPUTS, Development, Inputs, Outlet, enlargement, request_of
+from worker.beginning import begin
+from worker.developing import INTERNAL, NO_INPUTS, Inputs
 from worker.engine import Engine
-from worker.enlarging import SecondStage
 from worker.fetching import fetch
 from worker.leases import Heart, Lease, Leases
 from worker.publishing import Publication, Publisher
@@ -31,8 +30,6 @@ from worker.threads import Desk, Ticker
 from worker.watchdog import EXIT_HUNG, Watchdog
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from models import Pipeline
 
 log = structlog.get_logger()
@@ -180,7 +177,7 @@ class Crew:
         lease = self._leases.take(claim, steps_in_all(claim.params))
         self._reporter.state(lease, State.RUNNING)
         publication = self._publisher.open(lease, self._revision(claim.params), entry.fingerprint)
-        if not claim.params.inputs:
+        if not claim.params.inputs and not claim.params.stored:
             self._begin(lease, publication)
             return
         # On a thread of its own: a storage that hangs must not keep this one from hearing signals.
@@ -188,31 +185,7 @@ class Crew:
         self._fetcher.do(lambda: self._fetch_and_begin(lease, publication))
 
     def _begin(self, lease: Lease, publication: Publication, inputs: Inputs = NO_INPUTS) -> None:
-        params = lease.claim.params
-        development = partial(
-            Development, lease=lease, reporter=self._reporter, is_out_of_memory=self._studio.is_out_of_memory
-        )
-        outlet: Outlet = publication
-        if isinstance(params, TextToImageParams) and (upscaler := params.upscaler):
-
-            def enlarge(outlet: Outlet, index: int, seed: int, pixels: np.ndarray) -> Development:
-                return development(
-                    pipeline=self._studio.pipeline(upscaler.model),
-                    request=enlargement(params, upscaler, pixels, seed),
-                    outlet=outlet,
-                    step_cost=float(params.enlarged_pixels),
-                    first_index=index,
-                )
-
-            outlet = SecondStage(publication, params.num_images, enlarge, self._engine.submit)
-        self._engine.submit(
-            development(
-                pipeline=self._studio.pipeline(params.model),
-                request=request_of(params, inputs),
-                outlet=outlet,
-                step_cost=float(params.pixels),
-            )
-        )
+        begin(lease, publication, inputs, self._studio, self._reporter, self._engine.submit)
 
     def _revision(self, params: Params) -> str:
         """The revision of the model, or of both, that the pictures pass through."""

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, assert_never
 
+import numpy as np
 import structlog
 
 import models
 from app.jobs.failures import ErrorCode, Reason
 from app.jobs.spec import (
+    ESTIMATES,
+    DecodeParams,
     ImageToImageParams,
     InpaintParams,
-    Params,
+    PictureParams,
     SuperResolutionParams,
     TextToImageParams,
-    Upscaler,
 )
 from app.jobs.store import Failed
 from models import ModelError, NonFinite
@@ -23,10 +25,9 @@ from worker import pictures
 from worker.engine import Seconds
 from worker.leases import Lease
 from worker.reporting import Reporter
+from worker.trajectories import estimate_in
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from models import Pipeline, Request, Row
 
 log = structlog.get_logger()
@@ -38,7 +39,7 @@ Inputs = Mapping[str, bytes]
 NO_INPUTS: Inputs = {}
 
 
-def request_of(params: Params, inputs: Inputs) -> Request:
+def request_of(params: PictureParams, inputs: Inputs) -> Request:
     """What the pipeline is asked for this job."""
     match params:
         case TextToImageParams():
@@ -83,16 +84,32 @@ def super_resolution(params: SuperResolutionParams, image: bytes) -> models.Supe
     )
 
 
-def enlargement(
-    params: TextToImageParams, upscaler: Upscaler, picture: np.ndarray, seed: int
-) -> models.SuperResolution:
-    """What the second pipeline is asked for a picture (h, w, 3) of the job that was developed from `seed`."""
+def enlargement(params: TextToImageParams, picture: np.ndarray, seed: int) -> models.SuperResolution:
+    """What the second pipeline is asked for a picture (h, w, 3) of the job that was developed from `seed`.
+
+    Raises: ValueError if the job has no second pipeline.
+    """
+    upscaler = params.upscaler
+    if upscaler is None:
+        raise ValueError(f"only a picture with an upscaler is made larger, got upscale {params.upscale}")
     own = {"num_steps": upscaler.steps, "guidance_scale": upscaler.guidance_scale, "sampler": upscaler.sampler}
     alone = {"seed": seed, "num_images": 1, "guidance_interval": (0.0, 1.0), "eta": 0.0}
     return models.SuperResolution(image=picture, scale=params.upscale, **_prompted(params) | own | alone)
 
 
-def _prompted(params: Params) -> dict[str, Any]:
+def decoding(params: DecodeParams, inputs: Inputs) -> models.Decode:
+    """What the pipeline is asked for the picture that one step of an image stands for."""
+    recipe = params.recipe
+    of: Request
+    if params.is_of_second_stage and isinstance(recipe, TextToImageParams):
+        # Only its size matters: what was made larger is in the estimate already.
+        of = enlargement(recipe, np.zeros((recipe.height, recipe.width, 3), np.uint8), recipe.seed)
+    else:
+        of = request_of(recipe, inputs)
+    return models.Decode(of=of, x0=estimate_in(inputs[ESTIMATES], params.place))
+
+
+def _prompted(params: PictureParams) -> dict[str, Any]:
     return {
         "prompt": params.prompt,
         "negative_prompt": params.negative_prompt,
@@ -129,6 +146,9 @@ class Outlet(Protocol):
     def is_wanted(self) -> bool:
         """Whether anything may still come of it."""
 
+    def keep(self, index: int, step: int, x0: Any) -> None:
+        """What image `index` was estimated to be after `step`, if that is to be kept."""
+
     def add(self, index: int, seed: int, pixels: np.ndarray) -> None:
         """Image `index` is done."""
 
@@ -148,23 +168,30 @@ class Development:
     def __init__(
         self,
         lease: Lease,
+        reporter: Reporter,
+        is_out_of_memory: Callable[[Exception], bool],
         pipeline: Pipeline,
         request: Request,
         outlet: Outlet,
-        reporter: Reporter,
-        is_out_of_memory: Callable[[Exception], bool],
         *,
         step_cost: float,
+        keeps_steps: bool = False,
         first_index: int = 0,
+        first_step: int = 0,
     ) -> None:
-        """Develop `request`, for the job of `lease`, on `pipeline`; its first row is the job's image `first_index`."""
+        """Develop `request`, for the job of `lease`, on `pipeline`.
+
+        Its first row is the job's image `first_index`, which has taken `first_step` steps before.
+        """
         self.pipeline = pipeline
         self.request = request
         self.owner = lease.claim.owner
         self.is_low = lease.claim.params.priority == "low"
         self.step_cost = step_cost
         self._lease = lease
+        self._keeps_steps = keeps_steps
         self._first_index = first_index
+        self._first_step = first_step
         self._outlet = outlet
         self._reporter = reporter
         self._is_out_of_memory = is_out_of_memory
@@ -176,6 +203,9 @@ class Development:
     def stepped(self, rows: Sequence[Row], batch: Sequence[Row]) -> None:
         """Count the steps, and show the last row of the batch as it looks now."""
         self._lease.step += len(batch)
+        if self._keeps_steps:
+            for row in batch:
+                self._outlet.keep(self._first_index + row.index, self._first_step + row.step, row.x0)
         shown = batch[-1]
         self._reporter.progress(self._lease, self._first_index + shown.index, self.pipeline, shown.x0)
 

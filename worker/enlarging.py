@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import astuple
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from app.jobs.store import Failed
 from worker.developing import Outlet
@@ -36,6 +36,10 @@ class SecondStage:
     def is_wanted(self) -> bool:
         """Whether the job may still end well."""
         return not self._is_over and self._outlet.is_wanted
+
+    def keep(self, index: int, step: int, x0: Any) -> None:
+        """Pass on a step, of either stage."""
+        self._outlet.keep(index, step, x0)
 
     def add(self, index: int, seed: int, pixels: np.ndarray) -> None:
         """Have a picture made larger."""
@@ -72,6 +76,7 @@ class _Enlarged:
 
     def __init__(self, stage: SecondStage) -> None:
         self._stage = stage
+        self.keep = stage.keep
         self.add = stage.take
         self.publish = stage.publish
         self.fail = stage.fail

@@ -22,7 +22,6 @@ from app.jobs.spec import TASKS
 from models import (
     ModelError,
     Pipeline,
-    Request,
     Row,
     SuperResolution,
     TextToImage,
@@ -30,6 +29,7 @@ from models import (
     find_models,
     load_pipeline,
 )
+from worker import arithmetic
 from worker.engine import rows_that_pay
 
 log = structlog.get_logger()
@@ -76,6 +76,7 @@ class Studio:
         A model that cannot be loaded is left out, and said; the default model must be there.
         Raises: NothingToServe; NoSuchDevice.
         """
+        arithmetic.pin()
         torch.set_num_threads(available_cpus() if settings.threads is None else settings.threads)
         device = choose_device(settings.device)
         dtype = choose_dtype(settings.dtype, device)
@@ -232,7 +233,7 @@ def _timed_step(pipeline: Pipeline, rows: Sequence[Row]) -> float:
     return time.perf_counter() - started
 
 
-def _trial(pipeline: Pipeline) -> Request:
+def _trial(pipeline: Pipeline) -> TextToImage | SuperResolution:
     """A small piece of work of the kind that the model is made for."""
     if "super_resolution" not in pipeline.card.tasks:
         return TextToImage(prompt="", num_steps=2)

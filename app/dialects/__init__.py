@@ -8,4 +8,5 @@ is kept waiting until it has ended; and its pictures are handed over in the size
     pictures   a finished picture, or a preview, as large as it was asked for
     errors     what goes wrong, in each dialect's own shape
     openai     the OpenAI Images API in our words;  openai_answers  and ours in its
+    sdapi      AUTOMATIC1111's API in our words;  sdapi_answers  and ours in its
 """

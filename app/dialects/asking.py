@@ -14,6 +14,8 @@ from fastapi import Request
 
 from app import desk
 from app.deps import House
+from app.dialects.pictures import Shape
+from app.dialects.sizing import made_size, written
 from app.errors import Unavailable
 from app.jobs.catalogue import CatalogueEntry
 from app.jobs.failures import StoreUnavailable
@@ -75,6 +77,27 @@ async def ended(house: House, job: Job, request: Request) -> Job:
             # Nothing is lost by a database that is away for a while.
             await asyncio.sleep(1)
     return job
+
+
+def headers_of(job: Job, shape: Shape) -> dict[str, str]:
+    """What a client may want to know and has no other place for: who made its pictures, and how large they were."""
+    developed, made = (job.params.width, job.params.height), made_size(job.params)
+    said = {"X-Darkroom-Job": job.id, "X-Darkroom-Model": job.model, "X-Darkroom-Developed": written(developed)}
+    said |= {} if made == developed else {"X-Darkroom-Upscaled": written(made)}
+    return said | ({} if shape.size in (None, made) else {"X-Darkroom-Scaled": written(shape.size or made)})
+
+
+HEADERS: Final = {
+    name: {"schema": {"type": "string"}, "description": text}
+    for name, text in {
+        "X-Darkroom-Job": "the job, for /api/v1/jobs/{id}",
+        "X-Darkroom-Model": "the model that was used",
+        "X-Darkroom-Developed": "the size that the model was asked for",
+        "X-Darkroom-Upscaled": "the size an upscaler made of it, if one did",
+        "X-Darkroom-Scaled": "the size it was scaled to, if it was",
+    }.items()
+}
+"""What `headers_of` may say, for the description of the API."""
 
 
 def model_for(house: House, name: str | None, task: str) -> CatalogueEntry:

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from app.errors import MEDIA_TYPE, Invalid, Problem, kinds
 from app.jobs.failures import ErrorCode
 from app.jobs.store import Job, State
-from app.schemas import openai
+from app.schemas import openai, sdapi
 
 _ONCE_IS_ENOUGH = {"x-should-retry": "false"}
 
@@ -84,14 +84,23 @@ class Shape:
 
     body: Callable[[Said], dict[str, Any]]
     model: type[BaseModel]
-    impossible: int
+    impossible: HTTPStatus
 
     def status(self, kind: type[Problem]) -> int:
         """The status of this kind of problem."""
-        return self.impossible if kind.status == HTTPStatus.UNPROCESSABLE_ENTITY else int(kind.status)
+        return int(self.impossible if kind.status == HTTPStatus.UNPROCESSABLE_ENTITY else kind.status)
 
 
-_SHAPES: Mapping[str, Shape] = {"/v1/": Shape(openai_error, openai.OpenAIErrorOut, HTTPStatus.BAD_REQUEST)}
+def sdapi_error(said: Said) -> dict[str, Any]:
+    """The body of an error of AUTOMATIC1111's API."""
+    name = said.kind.slug.replace("-", " ").title().replace(" ", "")
+    return {"error": name, "detail": said.sentence, "body": "", "errors": said.sentence}
+
+
+_SHAPES: Mapping[str, Shape] = {
+    "/v1/": Shape(openai_error, openai.OpenAIErrorOut, HTTPStatus.BAD_REQUEST),
+    "/sdapi/v1/": Shape(sdapi_error, sdapi.SdapiErrorOut, HTTPStatus.UNPROCESSABLE_ENTITY),
+}
 
 
 def in_dialect(path: str, problem: Problem) -> JSONResponse | None:

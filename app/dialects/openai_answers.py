@@ -15,7 +15,7 @@ from app.deps import House
 from app.dialects import pictures
 from app.dialects.errors import Said, openai_error, problem_of_job
 from app.dialects.pictures import Shape
-from app.dialects.sizing import Size, made_size
+from app.dialects.sizing import Size, made_size, written
 from app.errors import Internal, Unavailable, problem_of
 from app.jobs.events import BEGINNING
 from app.jobs.store import Image, Job, State
@@ -27,18 +27,9 @@ _PING_S: Final = 15.0
 log = structlog.get_logger()
 
 
-def headers_of(job: Job, shape: Shape) -> dict[str, str]:
-    """What a client may want to know and has no other place for: who made it, and in which size."""
-    developed, made = _written((job.params.width, job.params.height)), _written(made_size(job.params))
-    said = {"X-Darkroom-Job": job.id, "X-Darkroom-Model": job.model, "X-Darkroom-Developed": developed}
-    said |= {} if made == developed else {"X-Darkroom-Upscaled": made}
-    size = _written(_size(job, shape))
-    return said if size == made else said | {"X-Darkroom-Scaled": size}
-
-
 def url_of(base: str, image: Image, job: Job, shape: Shape) -> str:
     """Where a picture lies, as this client wants it; `base` is the URL of this service."""
-    wanted = f"size={_written(_size(job, shape))}&format={shape.format}&quality={shape.quality}"
+    wanted = f"size={written(_size(job, shape))}&format={shape.format}&quality={shape.quality}"
     return f"{base.rstrip('/')}/v1/images/{image.id}/content?{wanted}"
 
 
@@ -57,7 +48,7 @@ async def answer(house: House, job: Job, shape: Shape, *, url_base: str | None =
         created=int(job.created_at.timestamp()),
         data=data,
         output_format=shape.format,
-        size=_written(_size(job, shape)),
+        size=written(_size(job, shape)),
         warnings=list(job.warnings),
     )
 
@@ -90,7 +81,7 @@ async def _told(house: House, job: Job, shape: Shape, kind: str, partial_images:
             b64_json=b64_json,
             created_at=int(time.time()),
             output_format=shape.format,
-            size=_written(_size(job, shape)),
+            size=written(_size(job, shape)),
             partial_image_index=index,
             usage=usage,
         )
@@ -146,7 +137,3 @@ async def _file(house: House, image: Image, shape: Shape) -> str:
 
 def _size(job: Job, shape: Shape) -> Size:
     return shape.size or made_size(job.params)
-
-
-def _written(size: Size) -> str:
-    return f"{size[0]}x{size[1]}"

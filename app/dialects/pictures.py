@@ -68,6 +68,60 @@ def scaled(picture: "Pixels", size: Size) -> "Pixels":
     return picture if picture.size == size else ImageOps.fit(picture, size, Pillow.Resampling.LANCZOS)
 
 
+def resized(data: bytes, field: str, size: Size, way: str) -> bytes:
+    """What a client sent in `field`, at this size, as PNG.
+
+    `way` is `stretch`, `crop` (what hangs over is cut off) or `fill` (what is missing is of the picture's own colours).
+    Raises: SpecError if it is no picture; Busy.
+    """
+    from PIL import Image as Pillow
+    from PIL import ImageFilter, ImageOps
+
+    data = plain(data, field)
+    with Pillow.open(io.BytesIO(data)) as picture:
+        if picture.size == size:
+            return data
+        if way == "stretch":
+            result = picture.resize(size, Pillow.Resampling.LANCZOS)
+        else:
+            result = scaled(picture, size)
+        if way == "fill":
+            inside = ImageOps.contain(picture, size, Pillow.Resampling.LANCZOS)
+            result = result.filter(ImageFilter.GaussianBlur(max(size) / 16))
+            result.paste(inside, ((size[0] - inside.width) // 2, (size[1] - inside.height) // 2))
+    buffer = io.BytesIO()
+    result.save(buffer, "PNG", compress_level=_COMPRESS_LEVEL)
+    return buffer.getvalue()
+
+
+def plain(data: bytes, field: str) -> bytes:
+    """What a client sent in `field` as a plain PNG.  Raises: SpecError if it is no picture; Busy."""
+    from app.jobs.pictures import normalise
+
+    try:
+        return normalise(data).data
+    except BadPicture as error:
+        raise SpecError(field, "a file", str(error)) from error
+
+
+def size_of(data: bytes) -> Size:
+    """The size of a picture that can be read."""
+    from PIL import Image as Pillow
+
+    with Pillow.open(io.BytesIO(data)) as picture:
+        return picture.size
+
+
+def enlarged(data: bytes, size: Size, *, nearest: bool = False) -> bytes:
+    """A plain picture scaled without a model; what hangs over is cut off."""
+    from PIL import Image as Pillow
+    from PIL import ImageOps
+
+    method = Pillow.Resampling.NEAREST if nearest else Pillow.Resampling.LANCZOS
+    with Pillow.open(io.BytesIO(data)) as picture:
+        return _file(ImageOps.fit(picture, size, method), Shape(size))
+
+
 def keep(house: House, data: bytes, field: str) -> Given:
     """Store what a client sent in `field`, for the job it wants.
 

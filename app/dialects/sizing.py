@@ -87,5 +87,10 @@ def made_size(params: Params) -> Size:
     return params.width * upscale, params.height * upscale
 
 
+def written(size: Size) -> str:
+    """The size, as clients write it."""
+    return f"{size[0]}x{size[1]}"
+
+
 def _area(size: Size) -> int:
     return size[0] * size[1]

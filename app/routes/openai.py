@@ -13,7 +13,7 @@ from app.deps import House, Inside, Owner, json_only
 from app.dialects import asking, openai, pictures
 from app.dialects.asking import Left, Order
 from app.dialects.errors import NotNow, Undeveloped, Unwanted
-from app.dialects.openai_answers import answer, events, headers_of
+from app.dialects.openai_answers import answer, events
 from app.dialects.pictures import Shape
 from app.errors import (
     Invalid,
@@ -44,19 +44,7 @@ PICTURES: dict[int | str, dict[str, Any]] = {
         "content": {
             "text/event-stream": {"schema": {"type": "string", "description": "events, where `stream` is true"}}
         },
-        "headers": {
-            "X-Darkroom-Job": {"schema": {"type": "string"}, "description": "the job, for /api/v1/jobs/{id}"},
-            "X-Darkroom-Model": {"schema": {"type": "string"}, "description": "the model that was used"},
-            "X-Darkroom-Developed": {
-                "schema": {"type": "string"},
-                "description": "the size that the model was asked for",
-            },
-            "X-Darkroom-Upscaled": {
-                "schema": {"type": "string"},
-                "description": "the size an upscaler made of it",
-            },
-            "X-Darkroom-Scaled": {"schema": {"type": "string"}, "description": "the size it was scaled to, if it was"},
-        },
+        "headers": asking.HEADERS,
     },
 }
 
@@ -173,7 +161,7 @@ async def _developed(
     house: House, order: Order, shape: Shape, asked: GenerationIn, owner: str, request: Request, again: bool
 ) -> Response:
     job = await run_in_threadpool(lambda: asking.place(house, openai.NAME, order, owner, again=again))
-    headers = headers_of(job, shape)
+    headers = asking.headers_of(job, shape)
     if asked.stream:
         kind = "image_edit" if isinstance(asked, EditIn) else "image_generation"
         stream = events(house, job, shape, kind, asked.partial_images or 0)

@@ -22,7 +22,14 @@ STATIC = HERE / "static"
 READ = ["GET", "HEAD"]
 """How a page may be asked for."""
 
-ROOMS = (("/", "Develop"), ("/images", "Gallery"), ("/edit", "Edit"), ("/upscale", "Upscale"), ("/jobs", "Jobs"))
+ROOMS = (
+    ("/", "Develop"),
+    ("/images", "Gallery"),
+    ("/edit", "Edit"),
+    ("/upscale", "Upscale"),
+    ("/jobs", "Jobs"),
+    ("/study", "Study"),
+)
 """What the head of every page leads to, in this order: Develop, Gallery, Edit, Upscale, Jobs, Study."""
 
 

@@ -5,6 +5,7 @@ from app.schemas.keeping import MAX_IDS, BulkIn, BulkOut, DeleteIn, OpinionIn, R
 from app.schemas.pictures import ImageDetailOut, ImageOut, ImagesOut, UploadOut
 from app.schemas.recipes import ParamsOut, RecipeOut, complete
 from app.schemas.service import LiveOut, ModelOut, ModelsOut, ReadyOut, SamplerOut, SamplersOut, VersionOut, WorkerOut
+from app.schemas.trajectories import DecodedOut, StepOut, TrajectoryOut, VerdictOut
 from app.schemas.work import ErrorOut, EstimateOut, JobOut, JobsOut, LinksOut, ProgressOut, TimingsOut
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Answer",
     "BulkIn",
     "BulkOut",
+    "DecodedOut",
     "DeleteIn",
     "ErrorOut",
     "EstimateOut",
@@ -33,9 +35,12 @@ __all__ = [
     "RestoreIn",
     "SamplerOut",
     "SamplersOut",
+    "StepOut",
     "TagIn",
     "TimingsOut",
+    "TrajectoryOut",
     "UploadOut",
+    "VerdictOut",
     "VersionOut",
     "WorkerOut",
     "ZipIn",

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from app.jobs.store import Image, Upload
 from app.schemas.answer import API, Answer
-from app.schemas.recipes import ParamsOut, complete
+from app.schemas.recipes import PictureParamsOut, complete_picture
 
 
 class ImageOut(Answer):
@@ -45,7 +45,7 @@ class ImageDetailOut(ImageOut):
 
     job_id: str
     format: str
-    params: ParamsOut
+    params: PictureParamsOut
     fingerprint: str = Field(description="device and build; under the same one the same recipe is the same picture")
     created_at: datetime
     favourite: bool
@@ -60,7 +60,7 @@ class ImageDetailOut(ImageOut):
             image,
             job_id=image.job_id,
             format=image.format,
-            params=complete(image.params, image.model_revision),
+            params=complete_picture(image.params, image.model_revision),
             fingerprint=image.fingerprint,
             created_at=image.created_at,
             favourite=image.favourite,

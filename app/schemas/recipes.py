@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING, Annotated, Self
 from pydantic import BaseModel, Field, TypeAdapter
 
 from app.jobs.spec import (
+    DecodeParams,
     ImageToImageParams,
     InpaintParams,
     Params,
+    PictureParams,
     SuperResolutionParams,
     TextToImageParams,
     Upscaler,
+    VerifyParams,
 )
 from app.schemas.answer import Answer
 
@@ -40,13 +43,31 @@ class SuperResolutionOut(SuperResolutionParams, _Developed):
     """The complete recipe; the picture that is made larger is named by its sha256."""
 
 
-ParamsOut = Annotated[
+class VerifyOut(VerifyParams, _Developed):
+    """Which image is developed again, by its recipe."""
+
+
+class DecodeOut(DecodeParams, _Developed):
+    """Which step of which image is decoded."""
+
+
+PictureParamsOut = Annotated[
     TextToImageOut | ImageToImageOut | InpaintOut | SuperResolutionOut,
     Field(discriminator="task"),
 ]
 
+ParamsOut = Annotated[
+    TextToImageOut | ImageToImageOut | InpaintOut | SuperResolutionOut | VerifyOut | DecodeOut,
+    Field(discriminator="task"),
+]
 
+_PICTURE_OUT: TypeAdapter[PictureParamsOut] = TypeAdapter(PictureParamsOut)
 _PARAMS_OUT: TypeAdapter[ParamsOut] = TypeAdapter(ParamsOut)
+
+
+def complete_picture(params: PictureParams, model_revision: str) -> PictureParamsOut:
+    """`params`, and the revision of the model that they were developed with."""
+    return _PICTURE_OUT.validate_python({**params.model_dump(), "model_revision": model_revision})
 
 
 def complete(params: Params, model_revision: str | None) -> ParamsOut:

@@ -81,6 +81,8 @@ def test_every_route_but_the_probes_needs_a_key_once_there_is_one(
             assert response.headers["www-authenticate"].startswith('Bearer realm="darkroom"')
             if path.startswith("/v1/"):
                 assert response.json()["error"]["code"] == "invalid_api_key"
+            elif path.startswith("/sdapi/"):
+                assert response.json()["error"] == "Unauthorized"
             elif method != "HEAD":
                 assert response.headers["content-type"] == "application/problem+json"
                 assert response.json()["type"].endswith(":unauthorized")

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageChops, ImageStat
 from playwright.sync_api import Locator, Page, expect
 
+from app.jobs.pictures import mask_of
 from tests.app.pictures import mask, photo
 from tests.e2e.browsing import browser, hindrances, open_page, settled
 from tests.e2e.conftest import Up
@@ -42,11 +43,11 @@ def edited(service: Up, images: list[str]) -> str:
     return str(where)
 
 
-def picture_at(service: Up, path: str, mode: str = "RGB") -> Image.Image:
+def picture_at(service: Up, path: str) -> Image.Image:
     """The picture the service has there."""
     response = httpx2.get(service.url + path, timeout=30)
     response.raise_for_status()
-    return Image.open(io.BytesIO(response.content)).convert(mode)
+    return Image.open(io.BytesIO(response.content)).convert("RGB")
 
 
 def job_of(service: Up, card: Locator) -> dict[str, Any]:
@@ -89,7 +90,7 @@ def test_what_is_drawn_over_changes_and_nothing_else_does(open_page: Open, servi
 
     job = job_of(service, card)
     before = picture_at(service, f"/jobs/{job['id']}/given/image")
-    marked = picture_at(service, f"/jobs/{job['id']}/given/mask", "1").convert("L")
+    marked = mask_of(picture_at(service, f"/jobs/{job['id']}/given/mask"), "white")
     after = picture_at(service, job["images"][0]["url"])
     assert (marked.getpixel((16, 16)), marked.getpixel((60, 4))) == (255, 0)
     changed = ImageChops.difference(before, after).convert("L").point(lambda level: 255 * (level > 0))

@@ -167,3 +167,9 @@ def test_a_reproducible_picture_is_the_picture_that_it_is_otherwise(pipeline: Pi
             pipeline.step(rows)
         latents.append(rows[0].latents)
     assert psnr(latents[1], latents[0]) >= 60
+
+
+def test_reproducible_rows_share_no_step_so_that_nobody_waits_for_several(pipeline: Pipeline) -> None:
+    request = TextToImage(prompt="a fox", num_steps=2, num_images=2, reproducible=True)
+    mine = [Kept(pipeline, request), Kept(pipeline, request, owner="b")]
+    assert set(develop(mine, max_rows=8)) == {1}

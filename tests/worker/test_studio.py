@@ -37,8 +37,10 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
-    """A studio sets the threads of the whole process, which other tests share."""
+def _threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A studio sets the threads, and the arithmetic, of the whole process, which other tests share."""
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -65,6 +67,11 @@ def test_a_studio_serves_what_can_be_loaded_and_leaves_out_the_rest(opened: Stud
 def test_the_pipelines_are_warm_in_every_stage(opened: Studio) -> None:
     # The map for previews is fitted at the first one, and would hold up the first job that wants one.
     assert opened.pipeline("small").latent_to_rgb is not None
+
+
+def test_no_algorithm_is_chosen_by_trying_it_out(opened: Studio) -> None:
+    assert not torch.backends.cudnn.benchmark
+    assert torch.backends.cudnn.deterministic
 
 
 def test_the_default_model_must_be_there(settings: Settings, models_dir: Path, alone: None) -> None:

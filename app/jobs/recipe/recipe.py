@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.jobs.failures import JobsError
-from app.jobs.spec import Params, Upscaler, image_seed
+from app.jobs.spec import PictureParams, Upscaler, image_seed
 
 MAX_TEXT_LENGTH = 65536
 
@@ -61,7 +61,7 @@ class Recipe(BaseModel):
     reproducible: bool | None = None
 
     @classmethod
-    def of(cls, params: Params, index: int, revision: str) -> Self:
+    def of(cls, params: PictureParams, index: int, revision: str) -> Self:
         """The recipe of image `index` of a job; its seed is the image's own, so one image repeats it.
 
         Pictures that it was made from are named by their sha256.

@@ -117,6 +117,11 @@ class CommonParams(Frozen):
         return {}
 
     @property
+    def stored(self) -> dict[str, str]:
+        """The sha256 of every file of another job that it needs, by its role."""
+        return {}
+
+    @property
     def title(self) -> str:
         """What to call it: its words, or without any, its task."""
         return self.prompt or self.task.replace("_", " ")
@@ -139,6 +144,16 @@ class CommonParams(Frozen):
     @property
     def second_model(self) -> str | None:
         """The other model that an image passes through, if there is one."""
+        return None
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Which workers may take the job; None: any that serve its models."""
+        return None
+
+    @property
+    def subject(self) -> str | None:
+        """What an internal job is about; of a client's own there is none."""
         return None
 
 

@@ -6,20 +6,22 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter
 
 from app.jobs.spec.fields import SEEDS
-from app.jobs.spec.image_to_image import ImageToImage, ImageToImageParams
-from app.jobs.spec.inpaint import Inpaint, InpaintParams
-from app.jobs.spec.super_resolution import SuperResolution, SuperResolutionParams
-from app.jobs.spec.text_to_image import TextToImage, TextToImageParams
+from app.jobs.spec.image_to_image import ImageToImage
+from app.jobs.spec.inpaint import Inpaint
+from app.jobs.spec.internal import InternalParams, PictureParams
+from app.jobs.spec.super_resolution import SuperResolution
+from app.jobs.spec.text_to_image import TextToImage
 
 TASKS = ("text_to_image", "image_to_image", "inpaint", "super_resolution")
-"""Every task there is; a model's catalogue entry says which of them it offers."""
+"""Every task that clients ask for; a model's catalogue entry says which of them it offers."""
 
 PARAMS_VERSION = 3
 
 Wish = TextToImage | ImageToImage | Inpaint | SuperResolution
-Params = TextToImageParams | ImageToImageParams | InpaintParams | SuperResolutionParams
+Params = PictureParams | InternalParams
 
 _PARAMS: TypeAdapter[Params] = TypeAdapter(Annotated[Params, Field(discriminator="task")])
+_PICTURE: TypeAdapter[PictureParams] = TypeAdapter(Annotated[PictureParams, Field(discriminator="task")])
 
 # What the fields that a version did not have yet were then.
 _SINCE_2 = {"prompt_syntax": "plain", "guidance_interval": (0.0, 1.0), "priority": "normal"}
@@ -32,9 +34,12 @@ def read_params(row: Any) -> Params:
 
     Raises: ValidationError for what no version wrote.
     """
-    if isinstance(row, Mapping) and row.get("version") in (1, 2):
-        row = _completed(row)
-    return _PARAMS.validate_python(row)
+    return _PARAMS.validate_python(_completed(row))
+
+
+def read_picture_params(row: Any) -> PictureParams:
+    """The parameters in the row of a job that made pictures.  Raises: as `read_params`."""
+    return _PICTURE.validate_python(_completed(row))
 
 
 def steps_in_all(params: Params) -> int:
@@ -52,7 +57,9 @@ def image_seed(seed: int, index: int) -> int:
     return (seed + index) % SEEDS
 
 
-def _completed(row: Mapping[str, Any]) -> dict[str, Any]:
+def _completed(row: Any) -> Any:
+    if not isinstance(row, Mapping) or row.get("version") not in (1, 2):
+        return row
     since_2 = _SINCE_2 if row["version"] == 1 else {}
     since_3 = _SINCE_3 | _SINCE_3_OF_TASK.get(row.get("task", ""), {})
     return {**since_2, **since_3, **row, "version": PARAMS_VERSION}

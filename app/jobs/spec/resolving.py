@@ -9,7 +9,8 @@ from app.jobs.failures import SpecError
 from app.jobs.spec.fields import SEEDS
 from app.jobs.spec.image_to_image import ImageToImage, ImageToImageParams
 from app.jobs.spec.inpaint import Inpaint, InpaintParams
-from app.jobs.spec.params import Params, Wish
+from app.jobs.spec.internal import PictureParams
+from app.jobs.spec.params import Wish
 from app.jobs.spec.references import Given, pinned
 from app.jobs.spec.sizing import MAX_RESULT_PIXELS, check_result, check_side, shrunk, size_wanted
 from app.jobs.spec.super_resolution import SuperResolution, SuperResolutionParams
@@ -25,7 +26,7 @@ def resolve(
     seed: int,
     given: Inputs = NOTHING_GIVEN,
     upscaler: CatalogueEntry | None = None,
-) -> Params:
+) -> PictureParams:
     """Fill every gap of `spec` from the model's entry; `seed` is used where the spec names none.
 
     `given` says what is known of every picture that the spec names, by its role.  `upscaler` is the model that makes
@@ -48,7 +49,7 @@ def resolve(
             assert_never(spec)
 
 
-def warnings_of(spec: Wish, params: Params, given: Inputs) -> tuple[str, ...]:
+def warnings_of(spec: Wish, params: PictureParams, given: Inputs) -> tuple[str, ...]:
     """What the client should know of its parameters, and might not expect."""
     if isinstance(spec, ImageToImage) and spec.width is None and spec.height is None:
         image = given["image"]

@@ -11,11 +11,13 @@ lies in one module a role:
     reading      jobs, images, positions; changes nothing
     searching    images that are looked for;  keeping  what their owners do with them;
                  gallery  the store's part that shows and keeps them
+    inquiries    jobs about images that are there already
     registering  models and workers: the catalogue
     admitting    principals and their keys;  sessions  keys that a browser was shown once
     quotas       how much a principal may ask for;  keyring  the store's part that keeps all three
     tallying     what is counted for ever;  measuring  what the metrics say;  pruning  what is too old;
                  ledger  the store's part that keeps the books
+    studying     blind studies, their raters and answers;  studies  the store's part that keeps them
     records      the frozen facts that go in and out
 """
 
@@ -23,6 +25,7 @@ from app.jobs.store.admitting import LOCAL, Key, NewKey, Principal
 from app.jobs.store.dialects import new_key
 from app.jobs.store.quotas import Limits
 from app.jobs.store.records import (
+    Answered,
     Beat,
     Blob,
     Cancelled,
@@ -43,6 +46,7 @@ from app.jobs.store.records import (
     Succeeded,
     Swept,
     Timings,
+    TrajectoryPart,
     Upload,
     Worker,
 )
@@ -52,6 +56,7 @@ from app.jobs.store.store import Store, migrate, open_store
 
 __all__ = [
     "LOCAL",
+    "Answered",
     "Beat",
     "Blob",
     "Cancelled",
@@ -78,6 +83,7 @@ __all__ = [
     "Succeeded",
     "Swept",
     "Timings",
+    "TrajectoryPart",
     "Upload",
     "Worker",
     "find_model",

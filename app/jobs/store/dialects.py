@@ -4,6 +4,7 @@ Such a client names neither a key nor a job.  What it means by sending a request
 what it asked for, and through which dialect.
 """
 
+import hashlib
 from typing import Final
 from uuid import uuid4
 
@@ -12,7 +13,8 @@ from sqlalchemy import ColumnElement, Connection, and_, case, select
 from app.jobs.database import Transactions
 from app.jobs.store import reading
 from app.jobs.store.records import Idempotency, Job, State
-from app.jobs.tables import database_now, jobs
+from app.jobs.store.rows import upsert
+from app.jobs.tables import choices, database_now, jobs
 
 # No client can send it in a header, so no key of anybody's looks like one of these.
 _MARK: Final = "§"
@@ -67,3 +69,19 @@ class Dialects:
         with self._transactions.reading() as connection:
             ids = connection.execute(query).scalars().all()
             return [reading.job(connection, job_id, owner) for job_id in ids]
+
+    def chosen_model(self, dialect: str, owner: str) -> str | None:
+        """The model that the owner chose for all that they ask for in this dialect; None if they never did."""
+        with self._transactions.reading() as connection:
+            query = select(choices.c.value).where(choices.c.name == _choice(dialect, owner))
+            return connection.execute(query).scalar()
+
+    def choose_model(self, dialect: str, owner: str, name: str) -> None:
+        """Let it be this one from now on."""
+        with self._transactions.writing() as connection:
+            upsert(connection, choices, {"name": _choice(dialect, owner), "value": name})
+
+
+def _choice(dialect: str, owner: str) -> str:
+    # The column holds less than an owner's name may have.
+    return f"{dialect}:{hashlib.sha256(owner.encode()).hexdigest()[:32]}"

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, inser
 
 from app.jobs.failures import NotFound, TooManyTags
 from app.jobs.search import MAX_TAGS
+from app.jobs.store import inquiries
 from app.jobs.store.reading import belongs, is_kept
 from app.jobs.store.records import Opinion
 from app.jobs.tables import database_now, files, image_tags, images
@@ -57,8 +58,9 @@ def restore(connection: Connection, ids: Collection[str], owner: str | None) -> 
 def forget(connection: Connection, kept_s: float) -> tuple[str, ...]:
     """Remove some of the images that were deleted so long ago; returns the keys of the files to delete."""
     is_due = images.c.deleted_at <= database_now() - kept_s
-    some = select(images.c.number, images.c.job_id, images.c.key).where(is_due).order_by(images.c.deleted_at)
-    rows = connection.execute(some.limit(_AT_ONCE).with_for_update(skip_locked=True)).all()
+    named = images.c.number, images.c.id, images.c.job_id, images.c.key
+    some = select(*named).where(is_due).order_by(images.c.deleted_at).limit(_AT_ONCE)
+    rows = connection.execute(some.with_for_update(skip_locked=True)).all()
     if not rows:
         return ()
     connection.execute(delete(images).where(images.c.number.in_([row.number for row in rows])))
@@ -67,7 +69,8 @@ def forget(connection: Connection, kept_s: float) -> tuple[str, ...]:
         and_(files.c.job_id == row.job_id, files.c.key.startswith(f"{row.key.partition('.')[0]}.", autoescape=True))
         for row in rows
     ]
-    return tuple(connection.execute(delete(files).where(or_(*its_own)).returning(files.c.key)).scalars())
+    removed = connection.execute(delete(files).where(or_(*its_own)).returning(files.c.key)).scalars().all()
+    return (*removed, *inquiries.forget(connection, [row.id for row in rows]))
 
 
 def add_file(connection: Connection, image_id: str, key: str, kind: str) -> bool:
@@ -101,14 +104,14 @@ def _mark(
 
 def _locked(
     connection: Connection, ids: Collection[str], owner: str | None, which: ColumnElement[bool]
-) -> list[Row[tuple[int, str, str, str]]]:
+) -> list[Row[int, str, str, str]]:
     """The owner's images among `ids`, which nobody else changes until this transaction ends."""
     columns = images.c.number, images.c.id, images.c.owner, images.c.key
     query = select(*columns).where(images.c.id.in_(ids), belongs(images, owner), which).order_by(images.c.number)
     return list(connection.execute(query.with_for_update()).all())
 
 
-def _add_tags(connection: Connection, rows: Collection[Row[tuple[int, str, str, str]]], tags: set[str]) -> None:
+def _add_tags(connection: Connection, rows: Collection[Row[int, str, str, str]], tags: set[str]) -> None:
     """Put tags on images that do not have them.  Raises: TooManyTags."""
     if not rows or not tags:
         return

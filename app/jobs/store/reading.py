@@ -10,9 +10,19 @@ from sqlalchemy import ColumnElement, Connection, FromClause, RowMapping, Select
 
 from app.jobs import tables
 from app.jobs.failures import BadCursor, NotFound
-from app.jobs.spec import read_params
+from app.jobs.spec import read_params, read_picture_params
 from app.jobs.store import fairness
-from app.jobs.store.records import Image, Job, JobFailure, Page, Priority, Progress, State, Timings
+from app.jobs.store.records import (
+    Image,
+    Job,
+    JobFailure,
+    Page,
+    Priority,
+    Progress,
+    State,
+    Timings,
+    TrajectoryPart,
+)
 
 # All but the words, by which they are found.
 _SHOWN = [column for column in tables.images.c if column.name != "words"]
@@ -43,12 +53,11 @@ def job(connection: Connection, job_id: str, owner: str | None) -> Job:
 def jobs(
     connection: Connection, owner: str | None, state: str | None, task: str | None, limit: int, cursor: str | None
 ) -> Page[Job]:
-    """The owner's jobs, newest first.  Raises: BadCursor."""
+    """The owner's jobs, newest first; internal ones only where their task is named.  Raises: BadCursor."""
     wanted = [belongs(tables.jobs, owner)]
     if state is not None:
         wanted.append(tables.jobs.c.state == state)
-    if task is not None:
-        wanted.append(tables.jobs.c.task == task)
+    wanted.append(tables.jobs.c.subject.is_(None) if task is None else tables.jobs.c.task == task)
     rows, following = _page(connection, tables.jobs, select(tables.jobs).where(*wanted), limit, cursor)
     return Page(tuple(_with_images(connection, rows)), following)
 
@@ -150,6 +159,7 @@ def _job(row: RowMapping, images: list[Image]) -> Job:
         created_at=_aware(row["created_at"]),
         started_at=_aware(row["started_at"]),
         finished_at=_aware(row["finished_at"]),
+        result=row["result"],
     )
 
 
@@ -170,7 +180,8 @@ def _image(row: RowMapping, tags: Sequence[str]) -> Image:
         model_revision=row["model_revision"],
         fingerprint=row["fingerprint"],
         created_at=_aware(row["created_at"]),
-        params=read_params(row["params"]),
+        params=read_picture_params(row["params"]),
+        trajectory=tuple(TrajectoryPart(**part) for part in row["trajectory"] or ()),
         favourite=row["favourite"],
         rating=row["rating"],
         tags=tuple(tags),

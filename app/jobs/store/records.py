@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from app.jobs.spec import Given, Params
+from app.jobs.spec import Given, Params, PictureParams
 
 Item = TypeVar("Item")
 
@@ -74,8 +74,22 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True)
+class TrajectoryPart:
+    """A file with the estimates after some steps of an image, from step `first` on (they are counted from 1)."""
+
+    first: int
+    steps: int
+    key: str
+    sha256: str
+
+    def holds(self, step: int) -> bool:
+        """Whether this step is in it."""
+        return self.first <= step < self.first + self.steps
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
-    """One published picture, with the recipe of the job that made it."""
+    """One published picture, with the recipe of the job that made it, and its steps where they are kept."""
 
     id: str
     job_id: str
@@ -92,7 +106,8 @@ class Image:
     model_revision: str
     fingerprint: str
     created_at: datetime
-    params: Params
+    params: PictureParams
+    trajectory: tuple[TrajectoryPart, ...] = ()
     favourite: bool = False
     rating: int = 0
     tags: tuple[str, ...] = ()
@@ -111,7 +126,9 @@ class Opinion:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job as its owner may see it.  Times are by the database's clock; images only once succeeded."""
+    """One job as its owner may see it.  Times are by the database's clock; images, or the result of an internal job,
+    only once succeeded.
+    """
 
     id: str
     owner: str
@@ -134,6 +151,7 @@ class Job:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    result: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +190,7 @@ class Page(Generic[Item]):
 class Claim:
     """A job a worker holds until its lease ends.  `attempt` is the fencing token: it never comes again.
 
-    `inputs` are the keys of the pictures it is made from, by role.
+    `inputs` are the keys of the files it is made from, by role.
     A `solo` job has cost two workers their lives, or seemed to: it runs alone, so that nobody else's job is lost
     with a third.
     """
@@ -215,6 +233,7 @@ class PublishedImage:
     size_bytes: int
     key: str
     thumbnail_key: str
+    trajectory: tuple[TrajectoryPart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +244,16 @@ class Succeeded:
     timings: Mapping[str, float]
     model_revision: str
     fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An internal job is done: what came of it (JSON), and the key of the picture that it made, if it made one."""
+
+    result: Mapping[str, Any]
+    timings: Mapping[str, float]
+    model_revision: str
+    decoded_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +269,7 @@ class Cancelled:
     """The worker dropped the job because it was asked to."""
 
 
-Outcome = Succeeded | Failed | Cancelled
+Outcome = Succeeded | Answered | Failed | Cancelled
 
 
 @dataclass(frozen=True, slots=True)

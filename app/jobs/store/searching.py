@@ -46,7 +46,7 @@ def numbers(dialect: str, owner: str | None, wanted: Search, cursor: str | None 
     tagged = [image_tags.alias() for filter in wanted.filters if filter.field == "tag"]
     # What leads: the fewest rows in the order of the list.  SQLite, which knows nothing of how many there are, is told
     # so by hiding the owner from its indexes.
-    lead = tagged[0].c.number if tagged else images.c.number
+    lead: ColumnElement[int] = tagged[0].c.number if tagged else images.c.number
     if wanted.phrases and dialect == "sqlite":
         lead = _WORDS.c.rowid
     is_led = dialect == "sqlite" and lead is not images.c.number

@@ -15,6 +15,7 @@ from app.jobs.store import claiming, fairness, finishing, inputs, quotas, readin
 from app.jobs.store.dialects import Dialects
 from app.jobs.store.fairness import Room
 from app.jobs.store.gallery import Gallery
+from app.jobs.store.inquiries import Inquiries
 from app.jobs.store.keyring import Keyring
 from app.jobs.store.ledger import Ledger
 from app.jobs.store.records import (
@@ -33,6 +34,7 @@ from app.jobs.store.records import (
     Upload,
     Worker,
 )
+from app.jobs.store.studies import Studies
 
 __all__ = ["Store", "migrate", "open_store"]
 
@@ -56,7 +58,9 @@ class Store:
         self.keys = Keyring(self._transactions, settings)
         self.ledger = Ledger(self._transactions, settings)
         self.dialects = Dialects(self._transactions)
+        self.studies = Studies(self._transactions)
         self.gallery = Gallery(self._transactions, settings)
+        self.inquiries = Inquiries(self._transactions, settings)
         self._beats = Transactions(engine if beats is None else beats)
 
     def close(self) -> None:
@@ -114,7 +118,7 @@ class Store:
         cursor: str | None = None,
         task: str | None = None,
     ) -> Page[Job]:
-        """The owner's jobs, newest first.  Raises: BadCursor."""
+        """The owner's jobs, newest first; internal ones only where their task is named.  Raises: BadCursor."""
         with self._transactions.reading() as connection:
             return reading.jobs(connection, owner, state, task, limit, cursor)
 
@@ -162,8 +166,7 @@ class Store:
     def is_solo_next(self, models: Sequence[str], fingerprint: str | None = None) -> bool:
         """Whether the job that is next for `models` is one that must run alone, so that room is to be made for it."""
         with self._transactions.writing() as connection:
-            room = Room(models, fingerprint=fingerprint)
-            return fairness.is_solo_next(connection, room, self._settings.starvation_s)
+            return fairness.is_solo_next(connection, Room(models, fingerprint=fingerprint), self._settings.starvation_s)
 
     def beat(self, worker: str, claims: Sequence[ClaimBeat]) -> Beat:
         """Renew the leases of all claims and write their progress, in one UPDATE."""

@@ -41,6 +41,8 @@ def submit(
             task=params.task,
             model=params.model,
             second_model=params.second_model,
+            fingerprint=params.fingerprint,
+            subject=params.subject,
             params=params.model_dump(mode="json"),
             warnings=list(warnings),
             cost=cost(params),

@@ -18,8 +18,9 @@ from app.jobs.catalogue import CatalogueEntry, ModelDefaults
 from app.jobs.events import publish_done, publish_progress
 from app.jobs.queue import connect
 from app.jobs.settings import Settings
+from app.jobs.spec import steps_in_all
 from app.jobs.storage import open_storage
-from app.jobs.store import Job, State, Store, open_store
+from app.jobs.store import ClaimBeat, Job, State, Store, open_store
 from app.main import create_app
 from tests.app.conftest import finish, served
 from tests.app.pictures import photo
@@ -60,6 +61,7 @@ class Hands(threading.Thread):
         self._ended = threading.Event()
         self.may_work = threading.Event()
         self.may_work.set()
+        self.stops_at: int | None = None
 
     def run(self) -> None:
         """Work until told to stop."""
@@ -67,6 +69,10 @@ class Hands(threading.Thread):
             if self.may_work.is_set() and (claim := self._store.claim_next("worker-1", NAMES)) is not None:
                 for step in range(1, STEPS + 1):
                     publish_progress(self._redis, claim.job_id, step, STEPS, 0, PREVIEW)
+                    steps = steps_in_all(claim.params)
+                    self._store.beat("worker-1", [ClaimBeat(claim.job_id, claim.attempt, step * steps // STEPS, steps)])
+                    while step == self.stops_at and not self._ended.wait(0.01):
+                        pass
                 done = finish(self._store, self._storage, claim)
                 publish_done(self._redis, claim.job_id, State.SUCCEEDED if done else State.CANCELLED)
 
