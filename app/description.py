@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from app.dialects.errors import describe_in_dialect
+from app.dialects.errors import schemas as dialect_schemas
 from app.errors import (
     BadRequest,
     CrossSite,
@@ -65,13 +67,17 @@ def describe(document: Document) -> Document:
     """The document, completed in place."""
     problem = ProblemBody.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas = document["components"]["schemas"]
-    schemas |= {**problem.pop("$defs", {}), "ProblemBody": problem}
+    schemas |= {**problem.pop("$defs", {}), "ProblemBody": problem, **dialect_schemas()}
     document["components"]["examples"] = {kind.slug: kind.example() for kind in kinds()}
     for method, operation in operations(document):
         operation["summary"] = _FIRST_SENTENCE.match(operation["description"])[0]  # type: ignore[index]
         for each in _problems_of(method, operation):
             _add(operation["responses"], each)
         _link(operation)
+    for path, methods in document["paths"].items():
+        for method in _METHODS:
+            if method in methods:
+                describe_in_dialect(path, methods[method])
     # FastAPI's own shape of a 422 is never sent.
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
