@@ -22,7 +22,8 @@ from starlette.exceptions import HTTPException
 from app import desk
 from app.deps import House, principal
 from app.description import API_VERSION, GUARDED, OPEN, describe
-from app.errors import Unavailable, problem_of, response_of
+from app.dialects.errors import in_dialect
+from app.errors import Internal, problem_of, response_of
 from app.jobs.events import EventReader, connect_async
 from app.jobs.failures import JobsError, StoreUnavailable
 from app.jobs.queue import connect
@@ -44,9 +45,14 @@ from app.routes import (
     keeping,
     marking,
     metrics,
+    openai,
     pages,
+    quotes,
     recipes,
     reference,
+    scrubbing,
+    sdapi,
+    sdapi_discovery,
     sign_in,
     studying,
     trajectories,
@@ -62,7 +68,10 @@ log = structlog.get_logger()
 
 LARGE_BODIES = {
     jobs.PATH: jobs.MAX_BODY_BYTES,
+    quotes.PATH: jobs.MAX_BODY_BYTES,
     uploads.PATH: uploads.MAX_BODY_BYTES,
+    **openai.LARGE_BODIES,
+    **sdapi.LARGE_BODIES,
     recipes.PATH: uploads.MAX_BODY_BYTES,
     **pages.LARGE_BODIES,
     **given.LARGE_BODIES,
@@ -104,8 +113,10 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
     # Probes need no key, and whoever has none yet can sign in; whatever else there is needs one.
     app.include_router(health.router, responses=OPEN)
     app.include_router(sign_in.router)
-    api = (jobs, events, uploads, images, keeping, trajectories, recipes, catalog, metrics, reference)
-    for part in (*api, pages, gallery, marking, job_pages, given, editing, enlarging, comparing, studying):
+    api = (jobs, quotes, events, uploads, images, keeping, trajectories, recipes, catalog, metrics, reference)
+    shown = (pages, gallery, marking, job_pages, given, editing, enlarging, comparing, scrubbing, studying)
+    dialects = (openai, sdapi, sdapi_discovery)
+    for part in (*api, *shown, *dialects):
         app.include_router(part.router, dependencies=[Depends(principal)], responses=GUARDED)
     app.mount("/static", Assets(directory=STATIC))
     return app
@@ -122,11 +133,13 @@ class Darkroom(FastAPI):
 
 
 def answer(request: Request, error: Exception) -> Response:
-    """The response that says `error`: a page to a person, problem+json to everyone else."""
+    """The response that says `error`: a page to a person, its own shape to a dialect's client, else problem+json."""
     problem = problem_of(error, _bodies(request))
     request_id: str = request.scope["state"]["request_id"]
-    if problem.status >= 500 and not isinstance(problem, Unavailable):
+    if isinstance(problem, Internal):
         log.error("request.failed", request_id=request_id, path=request.url.path, exc_info=error)
+    if (said := in_dialect(request.url.path, problem)) is not None:
+        return said
     if wants_page(request):
         return problem_page(request, problem, request_id)
     return response_of(problem, request_id)
@@ -148,7 +161,9 @@ def _bodies(request: Request) -> dict[str, list[str]]:
 
 
 def _tag(fields: Mapping[str, FieldInfo], discriminator: str | None) -> str:
-    return str(get_args(fields[discriminator].annotation)[0]) if discriminator in fields else ""
+    if discriminator is None or discriminator not in fields:
+        return ""
+    return str(get_args(fields[discriminator].annotation)[0])
 
 
 @asynccontextmanager

@@ -53,7 +53,7 @@ async def wanted(request: Request) -> Wanted:
         files = [value for value in form.getlist("real") if isinstance(value, UploadFile) and value.filename]
         read = [(str(file.filename), await run_in_threadpool(file.file.read)) for file in files]
     said = {field: texts[field] for field in ("name", "kind", "repeats") if field in texts}
-    return Wanted(**said, **lists, files=tuple(read))
+    return Wanted(**said, a=lists["a"], b=lists["b"], files=tuple(read))
 
 
 def new_study(house: House, owner: str, form: Wanted, chance: Random) -> NewStudy:

@@ -104,7 +104,8 @@ def _fill() -> None:
     """Write what is searched by into the images there are."""
     bind = op.get_bind()
     jobs = sa.table("jobs", sa.column("id"), sa.column("task"), sa.column("model"), sa.column("params", JSON))
-    facts = [sa.column(name) for name in ("number", "job_id", "task", "model", "sampler", "steps")]
+    names = ("number", "job_id", "task", "model", "sampler", "steps")
+    facts: list[sa.ColumnClause[Any]] = [sa.column(name) for name in names]
     images = sa.table("images", *facts, sa.column("words", Words()))
     some = sa.select(images.c.number, jobs.c.task, jobs.c.model, jobs.c.params)
     some = some.join_from(images, jobs, images.c.job_id == jobs.c.id).order_by(images.c.number).limit(AT_ONCE)

@@ -11,8 +11,7 @@ from sqlalchemy import insert, select, text, update
 
 from app.jobs.failures import BadCursor
 from app.jobs.search import Filter, Search, parse, words
-from app.jobs.store import Image, Opinion
-from app.jobs.store.searching import numbers
+from app.jobs.store import Image, Opinion, searching
 from app.jobs.tables import images
 
 PROMPTS = (
@@ -186,6 +185,27 @@ def _is_in(phrase: tuple[str, ...], prompt: tuple[str, ...]) -> bool:
     return any(prompt[start : start + size] == phrase for start in range(len(prompt) - size + 1))
 
 
+def test_words_that_many_images_have_are_found_as_others_are(
+    bench: Any, publish: Callable[..., Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queries = ("cat steps:4", "cat tag:t", "cat seed:1", "cat tag:t seed:8 rating:0", "dog steps:4", '"cat a" steps:4')
+    made = [publish("a cat", seed=seed) for seed in (7, 8, 7)]
+    publish("a cat", owner="bob", seed=1)
+    publish("a dog")
+    bench.store.gallery.tag([made[0].id, made[1].id], "local", add=["t"])
+    bench.store.gallery.delete([made[2].id], "local")
+
+    def found() -> list[tuple[list[str], str | None]]:
+        wanted = [*map(parse, queries), Search((("cat",),), is_deleted=True)]
+        pages = [bench.store.gallery.search("local", each, 1, cursor) for each in wanted for cursor in (None, "2")]
+        return [([image.id for image in page.items], page.next) for page in pages]
+
+    one_by_one = found()
+    assert len({str(each) for each in one_by_one}) > 3
+    monkeypatch.setattr(searching, "_MANY", 1)
+    assert found() == one_by_one
+
+
 def test_what_is_removed_leaves_no_word_behind(bench: Any, publish: Callable[..., Image]) -> None:
     publish("a cat")
     with bench.engine.begin() as connection:
@@ -261,7 +281,7 @@ def crowd(bench: Any, image: Image, prompts: Iterable[str]) -> None:
 
 def _plan(bench: Any, query: str, cursor: str | None, explain: str) -> list[str]:
     dialect = bench.engine.dialect
-    wanted = numbers(dialect.name, "local", parse(query), cursor).limit(21)
+    wanted = searching.numbers(dialect.name, "local", parse(query), cursor).limit(21)
     with bench.engine.begin() as connection:
         statement = str(wanted.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
         rows = connection.exec_driver_sql(f"{explain} {statement}".replace("%%", "%")).all()
