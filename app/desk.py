@@ -15,8 +15,11 @@ from app.jobs.catalogue import CatalogueEntry
 from app.jobs.failures import CatalogueEmpty, SpecError
 from app.jobs.queue import ring, ring_if_silent
 from app.jobs.spec import TASKS, InternalParams, Params, TextToImage, Wish, draw_seed, resolve, warnings_of
-from app.jobs.store import Idempotency, Job, State, find_model
+from app.jobs.store import Idempotency, Job, Place, State, find_model
 from app.jobs.vocabulary import warnings_for
+
+# Nothing that a quote says depends on it.
+NO_SEED = 0
 
 Later = Callable[..., Any]
 """Calls a function after the response is sent: a Redis that hangs must not hold up an answer."""
@@ -40,6 +43,16 @@ def submit(house: House, wish: Wish, owner: str, later: Later, idempotency_key: 
     about_words = [] if wish.task == "super_resolution" else warnings_for(params.prompt, entry)
     warnings = [*about_words, *warnings_of(wish, params, given)]
     return queue(house, params, owner, later, warnings, idempotency)
+
+
+def quote(house: House, wish: Wish, owner: str) -> tuple[Params, Place]:
+    """What `wish` would be resolved to and where in the queue it would be; nothing is queued, drawn or stored.
+
+    Raises: CatalogueEmpty; UnknownModel; SpecError; TooCostly; StoreUnavailable; StorageError.
+    """
+    entry = model_for(house, wish)
+    params = resolve(wish, entry, NO_SEED, intake.look_at(house, wish, owner), _upscaler_for(house, wish))
+    return params, house.store.quotes.of(params, owner)
 
 
 def queue(

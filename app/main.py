@@ -45,6 +45,7 @@ from app.routes import (
     marking,
     metrics,
     pages,
+    quotes,
     recipes,
     reference,
     scrubbing,
@@ -63,6 +64,7 @@ log = structlog.get_logger()
 
 LARGE_BODIES = {
     jobs.PATH: jobs.MAX_BODY_BYTES,
+    quotes.PATH: jobs.MAX_BODY_BYTES,
     uploads.PATH: uploads.MAX_BODY_BYTES,
     recipes.PATH: uploads.MAX_BODY_BYTES,
     **pages.LARGE_BODIES,
@@ -105,7 +107,7 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
     # Probes need no key, and whoever has none yet can sign in; whatever else there is needs one.
     app.include_router(health.router, responses=OPEN)
     app.include_router(sign_in.router)
-    api = (jobs, events, uploads, images, keeping, trajectories, recipes, catalog, metrics, reference)
+    api = (jobs, quotes, events, uploads, images, keeping, trajectories, recipes, catalog, metrics, reference)
     shown = (pages, gallery, marking, job_pages, given, editing, enlarging, comparing, scrubbing, studying)
     for part in (*api, *shown):
         app.include_router(part.router, dependencies=[Depends(principal)], responses=GUARDED)

@@ -91,7 +91,7 @@ class Watch:
         return await run_in_threadpool(self._store.get, job.id, job.owner)
 
     async def _facts(self, job: Job) -> Mapping[str, Any]:
-        position = await run_in_threadpool(self._store.position, job) if job.state is State.QUEUED else None
+        position = await run_in_threadpool(self._store.quotes.position, job) if job.state is State.QUEUED else None
         return {
             "state": job.state,
             "cancel_requested": job.cancel_requested,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from random import Random
-from typing import Any, get_args
+from typing import get_args
 from uuid import uuid4
 
 from fastapi import Request
@@ -52,7 +52,7 @@ async def wanted(request: Request) -> Wanted:
         a, b = (tuple(id for id in form.getlist(side) if isinstance(id, str)) for side in ("a", "b"))
         files = [value for value in form.getlist("real") if isinstance(value, UploadFile) and value.filename]
         read = [(str(file.filename), await run_in_threadpool(file.file.read)) for file in files]
-    said: dict[str, Any] = {field: texts[field] for field in ("name", "kind", "repeats") if field in texts}
+    said = {field: texts[field] for field in ("name", "kind", "repeats") if field in texts}
     return Wanted(**said, a=a, b=b, files=tuple(read))
 
 

@@ -8,6 +8,7 @@ lies in one module a role:
     sweeping     any process, every few seconds: what nobody else will do any more
     inputs       pictures that jobs are made from: blobs, pins, uploads
     reading      jobs, images, positions; changes nothing
+    quoting      when jobs will start and finish, and what is expected of a job that is queued
     searching    images that are looked for;  keeping  what their owners do with them;
                  gallery  the store's part that shows and keeps them
     inquiries    jobs about images that are there already
@@ -22,6 +23,7 @@ lies in one module a role:
 
 from app.jobs.store.admitting import LOCAL, Key, NewKey, Principal
 from app.jobs.store.quotas import Limits
+from app.jobs.store.quoting import Place
 from app.jobs.store.records import (
     Answered,
     Beat,
@@ -72,6 +74,7 @@ __all__ = [
     "Opinion",
     "Outcome",
     "Page",
+    "Place",
     "Principal",
     "Priority",
     "Progress",

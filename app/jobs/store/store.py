@@ -17,6 +17,7 @@ from app.jobs.store.gallery import Gallery
 from app.jobs.store.inquiries import Inquiries
 from app.jobs.store.keyring import Keyring
 from app.jobs.store.ledger import Ledger
+from app.jobs.store.quoting import Quotes
 from app.jobs.store.records import (
     Beat,
     Blob,
@@ -58,6 +59,7 @@ class Store:
         self.ledger = Ledger(self._transactions, settings)
         self.studies = Studies(self._transactions)
         self.gallery = Gallery(self._transactions, settings)
+        self.quotes = Quotes(self._transactions, settings)
         self.inquiries = Inquiries(self._transactions, settings)
         self._beats = Transactions(engine if beats is None else beats)
 
@@ -86,8 +88,10 @@ class Store:
         With the `idempotency` of an earlier submit, its job is returned and nothing is queued.
         Raises: TooCostly; QuotaReached; QueueFull; InputGone; IdempotencyConflict.
         """
+        # Before the write lock: that a job or two come in between matters to nobody.
+        expected = self.quotes.expected(params, owner)
         with self._transactions.writing() as connection:
-            return submitting.submit(connection, params, owner, warnings, idempotency, self._settings)
+            return submitting.submit(connection, params, owner, warnings, idempotency, self._settings, expected)
 
     def made_before(self, owner: str, idempotency: Idempotency) -> Job | None:
         """The job that this very request made; None if none did.  Raises: IdempotencyConflict."""
@@ -127,11 +131,6 @@ class Store:
     def images(self, owner: str | None, limit: int = 20, cursor: str | None = None) -> Page[Image]:
         """The owner's images, newest first.  Raises: BadCursor."""
         return self.gallery.search(owner, limit=limit, cursor=cursor)
-
-    def position(self, job: Job) -> int | None:
-        """How many queued jobs will be taken before this one; None unless it is queued."""
-        with self._transactions.reading() as connection:
-            return reading.position(connection, job.id)
 
     def queue_length(self) -> int:
         """How many jobs are queued, all owners together."""

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, and_, case, insert, or_, select
 
+from app.jobs.expectation import Expected
 from app.jobs.failures import IdempotencyConflict, NotCancellable, QueueFull
 from app.jobs.settings import Settings
 from app.jobs.spec import Params, cost, steps_in_all
@@ -21,9 +22,11 @@ def submit(
     warnings: Sequence[str],
     idempotency: Idempotency | None,
     settings: Settings,
+    expected: Expected | None = None,
 ) -> Job:
     """Insert a queued row and pin the pictures it is made from; or find the row that the same request made before.
 
+    What is `expected` of the job is kept with it, to be learned from.
     Raises: TooCostly; QuotaReached; QueueFull; InputGone; IdempotencyConflict.
     """
     priority = Priority(params.priority)
@@ -48,7 +51,9 @@ def submit(
             cost=cost(params),
             priority=priority,
             start_tag=start_tag,
-            tag=start_tag + cost(params) / fairness.weight(connection, owner),
+            tag=fairness.tag(connection, owner, start_tag, cost(params)),
+            expected_start_s=None if expected is None else expected.start_s,
+            expected_finish_s=None if expected is None else expected.finish_s,
             idempotency_key=None if idempotency is None else idempotency.key,
             body_sha256=None if idempotency is None else idempotency.body_sha256,
             state=State.QUEUED,
