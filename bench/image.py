@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from PIL import Image
@@ -95,7 +95,8 @@ def _diffusers_picture(ours: Pipeline) -> Callable[[], Image.Image]:
     """The same picture by diffusers.  The model inpaints: it is given a mask of all, and what is under it encoded."""
     from diffusers import StableDiffusionInpaintPipeline
 
-    oracle = StableDiffusionInpaintPipeline.from_pretrained(FOLDER, safety_checker=None, torch_dtype=torch.float32)
+    load: Any = StableDiffusionInpaintPipeline.from_pretrained
+    oracle = load(FOLDER, safety_checker=None, torch_dtype=torch.float32)
     oracle.set_progress_bar_config(disable=True)
     side = ours.card.native_width
     grey = ours.autoencoder.encode(torch.zeros(1, 3, side, side))

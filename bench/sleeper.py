@@ -78,8 +78,9 @@ class SleepingPipeline:
 
     def begin(self, request: TextToImage) -> list[SleepingRow]:
         """A row for each image."""
+        steps = request.num_steps or ENTRY.defaults.steps
         numbers = range(request.num_images)
-        return [SleepingRow(number, (request.seed + number) % 2**32, request.num_steps, request) for number in numbers]
+        return [SleepingRow(number, (request.seed + number) % 2**32, steps, request) for number in numbers]
 
     def step(self, rows: Sequence[SleepingRow]) -> None:
         """One step of all of them, as long as that of the slowest."""

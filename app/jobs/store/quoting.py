@@ -78,7 +78,8 @@ class Quotes:
             return {}
         columns = *_WORK, _GUIDANCE, jobs.c.id, jobs.c.owner, jobs.c.tag, jobs.c.number, jobs.c.state
         with self._transactions.reading() as connection:
-            rows = connection.execute(select(*columns).where(jobs.c.id.in_(alive))).all()
+            query: Select[Any] = select(*columns).where(jobs.c.id.in_(alive))
+            rows = connection.execute(query).all()
             sight = self._look(connection)
             return {row.id: sight.place(row) for row in rows}
 
@@ -97,7 +98,7 @@ def work_of(params: Params) -> Work:
         cost=max(1.0, spec.cost(params)),
         steps=max(1, spec.steps_in_all(params)),
         is_guided=params.guidance_scale != 1,
-        is_low=params.priority == Priority.LOW,
+        is_low=params.priority == "low",
     )
 
 
