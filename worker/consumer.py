@@ -132,7 +132,13 @@ class Consumer(BaseWorker):
         """Claim the next job of this kind for the crew; False if there is none to be had."""
         try:
             claim = self._store.claim_next(
-                self.name, self._models, alone=wish.alone, priorities=wish.priorities, busy_for=wish.busy_for
+                self.name,
+                self._models,
+                loaded=self._crew.loaded,
+                swap_cost=self._crew.swap_cost,
+                alone=wish.alone,
+                priorities=wish.priorities,
+                busy_for=wish.busy_for,
             )
         except StoreUnavailable as error:
             log.warning("store.away", error=str(error))

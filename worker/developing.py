@@ -17,6 +17,7 @@ from worker.engine import Seconds
 from worker.leases import Lease
 from worker.publishing import Publication
 from worker.reporting import Reporter
+from worker.residency import CannotLoad
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,6 +100,8 @@ def verdict(error: Exception, is_out_of_memory: Callable[[Exception], bool]) -> 
     """What an error of the pipeline means for its job: it has failed, or it may go better another time."""
     if isinstance(error, NonFinite):
         return Failed(ErrorCode.NON_FINITE, ErrorCode.NON_FINITE.message)
+    if isinstance(error, CannotLoad):
+        return Failed(ErrorCode.MODEL_BROKEN, ErrorCode.MODEL_BROKEN.message)
     if is_out_of_memory(error):
         return Reason.OUT_OF_MEMORY
     if isinstance(error, ModelError):

@@ -23,6 +23,7 @@ import numpy as np
 
 from app.jobs.catalogue import CatalogueEntry
 from models import NonFinite
+from worker.engine import AllHere
 
 if TYPE_CHECKING:
     from models import Request
@@ -129,6 +130,15 @@ class FakePipeline:
         return np.random.default_rng(row.seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
+class FakeResidency(AllHere):
+    """All that is served is always in memory."""
+
+    slice_s = 0.0
+
+    def __init__(self, *names: str) -> None:
+        self.here = names
+
+
 class FakeStudio:
     """Serves one fake pipeline under the name of a catalogue entry."""
 
@@ -137,6 +147,7 @@ class FakeStudio:
         self.facts = {"device": "fake"}
         self.max_rows = max_rows
         self.fake = pipeline
+        self.residency = FakeResidency(entry.name)
 
     def pipeline(self, name: str) -> FakePipeline:
         assert name == self.entries[0].name

@@ -52,3 +52,35 @@ class Work(Protocol):
 
     def failed(self, error: Exception) -> None:
         """The pipeline raised; nothing more will come of this work."""
+
+
+class Presence(Protocol):
+    """Which pipelines are in memory. All methods may be called on any thread; only `bring` takes long."""
+
+    def is_here(self, pipeline: Pipeline) -> bool:
+        """Whether a step of it could begin at once."""
+
+    def bring(self, pipeline: Pipeline) -> None:
+        """Bring it in, in the place of others if need be. Raises: whatever comes in between."""
+
+    @property
+    def may_swap(self) -> bool:
+        """Whether what was brought in last has been here for long enough to have been worth it."""
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether one is on its way."""
+
+
+class AllHere:
+    """The presence of pipelines that are always in memory."""
+
+    may_swap = True
+    is_loading = False
+
+    def is_here(self, pipeline: Pipeline) -> bool:
+        """It is."""
+        return True
+
+    def bring(self, pipeline: Pipeline) -> None:
+        """Nothing to do."""

@@ -242,3 +242,8 @@ class Worker:
     models: tuple[str, ...]
     facts: Mapping[str, Any]
     seen_at: datetime
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """Those of its models that it has in memory."""
+        return tuple(self.facts.get("loaded", ()))

@@ -141,21 +141,21 @@ class Store:
         worker: str,
         models: Sequence[str],
         *,
-        loaded: str | None = None,
+        loaded: Sequence[str] = (),
+        swap_cost: float = 0.0,
         alone: bool = True,
         priorities: Sequence[Priority] = tuple(Priority),
         busy_for: Sequence[str] = (),
     ) -> Claim | None:
         """Take the job that is next, due, and for one of `models`; None if there is none.
 
-        Among the first few, one for the model that is `loaded` is preferred.  `alone` says that the worker has
-        nothing else in hand; otherwise it gets no job that must run alone.  It gets none of other `priorities`,
-        and none of the owners that it is `busy_for`.
+        Jobs for models that are not `loaded` have their turn as late as if they cost `swap_cost` more.  `alone`
+        says that the worker has nothing else in hand; otherwise it gets no job that must run alone.  It gets none
+        of other `priorities`, and none of the owners that it is `busy_for`.
         """
         with self._transactions.writing() as connection:
-            return claiming.claim_next(
-                connection, worker, Room(models, loaded, alone, priorities, busy_for), self._settings
-            )
+            room = Room(models, loaded, swap_cost, alone, priorities, busy_for)
+            return claiming.claim_next(connection, worker, room, self._settings)
 
     def is_solo_next(self, models: Sequence[str]) -> bool:
         """Whether the job that is next for `models` is one that must run alone, so that room is to be made for it."""
