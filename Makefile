@@ -27,8 +27,11 @@ install: $(STAMPS)/project
 up: install
 	@$(BIN)/darkroom up
 
+# Files go to processes whole, so that what they share is made once; two, since many tests wait and few compute.
+TEST_PROCESSES ?= 2
+
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 lint: $(STAMPS)/dev
 	$(BIN)/ruff check

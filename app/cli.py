@@ -8,6 +8,7 @@ import typer
 
 from app.jobs.failures import JobsError
 from app.jobs.settings import load_settings
+from app.key_commands import keys
 from app.supervisor.errors import UpError
 
 # Each command imports what it needs when it runs: `--help` is there at once, and `up` stays small.
@@ -18,9 +19,7 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-keys = typer.Typer(help="Who may use the service.", no_args_is_help=True)
 cli.add_typer(keys, name="keys")
-
 
 models = typer.Typer(help="What can be asked for, and what lies ready for workers.", invoke_without_command=True)
 cli.add_typer(models, name="models")
@@ -159,49 +158,18 @@ def prune(
         )
 
 
-@keys.command("create")
-def create_key(
-    name: Annotated[str, typer.Argument(help="Whose key it is: jobs and images belong to this name.")],
-    admin: Annotated[bool, typer.Option("--admin", help="The name sees everybody's jobs and images.")] = False,
-    weight: Annotated[float | None, typer.Option(help="The name's share of the service; 1 unless you say so.")] = None,
-) -> None:
-    """Make a key and print it: this once, for only its digest is kept."""
-    from app.jobs.store import migrate as to_newest
-    from app.jobs.store import open_store
-
-    settings = load_settings()
-    to_newest(settings)
-    made = open_store(settings).keys.create(name, is_admin=admin, weight=weight)
-    typer.echo(made.token)
-
-
-@keys.command("list")
-def list_keys() -> None:
-    """List every key, without its secret."""
-    from app.jobs.store import open_store
-
-    for key in open_store(load_settings()).keys.all():
-        rights = "admin" if key.principal.is_admin else "user"
-        used = f"used {key.last_used_at:%Y-%m-%d %H:%M}" if key.last_used_at else "never used"
-        end = f"revoked {key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else used
-        typer.echo(f"{key.id}  {key.principal.name}  {rights}  made {key.created_at:%Y-%m-%d %H:%M}  {end}")
-
-
-@keys.command("revoke")
-def revoke_key(id: Annotated[str, typer.Argument(help="What `keys list` shows first.")]) -> None:
-    """Let nobody in with this key any more."""
-    from app.jobs.store import open_store
-
-    open_store(load_settings()).keys.revoke(id)
-    typer.echo(f"{id} is revoked.")
-
-
 @cli.command()
-def openapi() -> None:
+def openapi(
+    file: Annotated[Path | None, typer.Argument(help="Write it there instead of printing it.")] = None,
+) -> None:
     """Print the OpenAPI document."""
     from app.main import create_app
 
-    typer.echo(json.dumps(create_app(load_settings()).openapi(), indent=2))
+    text = json.dumps(create_app(load_settings()).openapi(), indent=2)
+    if file is None:
+        typer.echo(text)
+    else:
+        file.write_text(text + "\n")
 
 
 def _complain(text: str) -> None:

@@ -1,18 +1,20 @@
 """What routes ask for by type: the house with its store, and who is asking."""
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Path, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBasic, HTTPBasicCredentials, HTTPBearer
 from redis import Redis
 
-from app.errors import NotFound, Unauthorized, UnsupportedMedia
+from app.errors import NotFound, TooOften, Unauthorized, UnsupportedMedia
 from app.jobs.settings import Settings
 from app.jobs.storage import Storage
 from app.jobs.store import LOCAL, Job, Principal, Store
+from app.throttle import Throttle
 from app.watching import Watch
 
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -27,6 +29,7 @@ class House:
     storage: Storage
     redis: Redis
     watch: Watch
+    throttle: Throttle
     is_open: bool = True
     """Whether everybody may do everything while no keys exist."""
 
@@ -37,18 +40,59 @@ def house(request: Request) -> House:
     return opened
 
 
-_Shown = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
+SESSION_COOKIE = "darkroom_session"
+
+_Bearer = Annotated[
+    HTTPAuthorizationCredentials | None,
+    Depends(HTTPBearer(scheme_name="key", description="`dk_<id>_<secret>`", auto_error=False)),
+]
+_Basic = Annotated[
+    HTTPBasicCredentials | None,
+    Depends(
+        HTTPBasic(
+            scheme_name="keyAsPassword",
+            description="the key as the password, or as the name where there is no password",
+            auto_error=False,
+        )
+    ),
+]
+Session = Annotated[
+    str | None,
+    Depends(
+        APIKeyCookie(
+            name=SESSION_COOKIE,
+            scheme_name="session",
+            description="what signing in on the pages sets",
+            auto_error=False,
+        )
+    ),
+]
 
 
-def principal(house: Annotated[House, Depends(house)], shown: _Shown) -> Principal:
-    """Who asks: the owner of the key that is shown, or `local` while no keys exist.
+def shown_key(bearer: _Bearer, basic: _Basic) -> str | None:
+    """The key in the request's Authorization header, whichever way it is written; None: none is shown."""
+    if bearer is not None:
+        return bearer.credentials
+    return None if basic is None else basic.password or basic.username
 
-    Raises: Unauthorized.
+
+def principal(
+    request: Request,
+    house: Annotated[House, Depends(house)],
+    key: Annotated[str | None, Depends(shown_key)],
+    session: Session,
+) -> Principal:
+    """Who asks: the owner of the key or the session that is shown, or `local` while no keys exist.
+
+    A key that is shown counts alone, even if it is wrong.  Raises: Unauthorized; TooOften.
     """
-    if shown is not None and (known := house.store.keys.admit(shown.credentials)):
+    keys = house.store.keys
+    if known := keys.admit(key) if key is not None else keys.admit_session(session) if session is not None else None:
+        request.state.is_signed_in = key is None
+        _count(house, known)
         return known
-    if house.store.keys.exist():
-        is_wrong = shown is not None
+    if keys.exist():
+        is_wrong = key is not None
         raise Unauthorized(
             f"{'This key is not valid' if is_wrong else 'This needs a key'}: send `Authorization: Bearer dk_...`.",
             is_wrong=is_wrong,
@@ -56,6 +100,13 @@ def principal(house: Annotated[House, Depends(house)], shown: _Shown) -> Princip
     if not house.is_open:
         raise Unauthorized("This needs a key, and there are none yet: `darkroom keys create NAME` makes one.")
     return LOCAL
+
+
+def _count(house: House, known: Principal) -> None:
+    """Take one from the allowance of whoever asks.  Raises: TooOften."""
+    limit = known.requests_per_minute
+    if limit and (wait_s := house.throttle.wait_s(known.name, limit)):
+        raise TooOften(f"This key may ask {limit} times a minute.", retry_after_s=math.ceil(wait_s))
 
 
 Asking = Annotated[Principal, Depends(principal)]

@@ -14,7 +14,7 @@ from app.jobs import events
 from app.jobs.catalogue import CatalogueEntry
 from app.jobs.failures import CatalogueEmpty, SpecError
 from app.jobs.queue import ring, ring_if_silent
-from app.jobs.spec import TASKS, Params, Wish, draw_seed, resolve, warnings_of
+from app.jobs.spec import TASKS, InternalParams, Params, TextToImage, Wish, draw_seed, resolve, warnings_of
 from app.jobs.store import Idempotency, Job, State, find_model
 from app.jobs.vocabulary import warnings_for
 
@@ -35,7 +35,7 @@ def submit(house: House, wish: Wish, owner: str, later: Later, idempotency_key: 
         return known
     entry = model_for(house, wish)
     given = intake.fetch(house, wish, owner)
-    params = resolve(wish, entry, draw_seed(), given)
+    params = resolve(wish, entry, draw_seed(), given, _upscaler_for(house, wish))
     # What is made larger is there already: words only describe it.
     about_words = [] if wish.task == "super_resolution" else warnings_for(params.prompt, entry)
     warnings = [*about_words, *warnings_of(wish, params, given)]
@@ -52,6 +52,13 @@ def queue(
 ) -> Job:
     """Queue a complete recipe.  Raises: InputGone; QueueFull; IdempotencyConflict; StoreUnavailable."""
     job = house.store.submit(params, owner, warnings, idempotency=idempotency)
+    later(ring, house.redis)
+    return job
+
+
+def ask(house: House, params: InternalParams, owner: str, later: Later) -> Job:
+    """Queue a job about an image, unless the same is under way.  Raises: InputGone; QueueFull; StoreUnavailable."""
+    job = house.store.inquiries.ask(params, owner)
     later(ring, house.redis)
     return job
 
@@ -85,6 +92,13 @@ def model_for(house: House, wish: Wish) -> CatalogueEntry:
         able = [each.name for each in catalogue if wish.task in each.tasks]
         raise SpecError("model", wish.model, f"must be one that offers {wish.task}: {', '.join(able) or 'none does'}")
     return entry
+
+
+def _upscaler_for(house: House, wish: Wish) -> CatalogueEntry | None:
+    """The model that makes larger what `wish` wants developed: the default one; None if there is none, or no need."""
+    if not isinstance(wish, TextToImage) or wish.upscale == 1:
+        return None
+    return default_models(house).get("super_resolution")
 
 
 def default_model(house: House, task: str) -> CatalogueEntry:

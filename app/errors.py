@@ -5,15 +5,19 @@
       WrongHost           400   the Host header names another server
       Unauthorized        401   a key is needed, and none or a wrong one was shown
       Forbidden           403   the key is good, but not an admin's
+      TooCostly           403   the job is larger than any that the key may ask for
       CrossSite           403   another web page tried to act here
       NotFound            404   nothing is here, or it is somebody else's
       MethodNotAllowed    405   something is here, but it does not do that
       Conflict            409   what is asked does not fit the state the thing is in
       TooSlow             408   the body did not arrive in time
       TooLarge            413   the body is larger than any we want
-      UnsupportedMedia           415   the body is of a kind we do not read here
+      UnsupportedMedia    415   the body is of a kind we do not read here
       NotSatisfiable      416   the part of the file that is asked for lies beyond its end
       Invalid             422   the request can be read, and asks for something impossible
+      TooMany             429   the key's share is used up just now; Retry-After says until when
+        TooOften          429   more requests a minute than the key may send
+        QuotaReached      429   as many jobs that wait, or as many uploads, as the key may have
       Internal            500   a defect of ours
       Unavailable         503   it may work later; Retry-After says when
         NoModels          503   no worker has registered a model yet
@@ -22,7 +26,8 @@
 A problem never repeats what the client sent, except the name of a field that nobody knows.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar, Self
 
@@ -61,6 +66,13 @@ class Problem(HTTPException):
         self.sentence = detail
         self.faults = tuple(faults)
 
+    @classmethod
+    def example(cls) -> dict[str, Any]:
+        """What it looks like, for the description of the API."""
+        said = {"type": f"urn:darkroom:problem:{cls.slug}", "title": cls.title, "status": int(cls.status)}
+        said |= {"detail": (cls.__doc__ or cls.title).splitlines()[0], "instance": f"urn:uuid:{'0' * 32}"}
+        return {"summary": cls.title, "value": said}
+
 
 class BadRequest(Problem):
     """The request cannot be read."""
@@ -89,6 +101,12 @@ class Forbidden(Problem):
     """The key is good, and this is not for whoever has it."""
 
     status, slug, title = HTTPStatus.FORBIDDEN, "forbidden", "This needs an admin's key"
+
+
+class TooCostly(Problem):
+    """The job is larger than any that the key may ask for."""
+
+    status, slug, title = HTTPStatus.FORBIDDEN, "too-costly", "The job is too large for this key"
 
 
 class CrossSite(Problem):
@@ -163,6 +181,28 @@ class Invalid(Problem):
         return cls("; ".join(fault.sentence for fault in faults), faults=faults)
 
 
+class TooMany(Problem):
+    """The key's share of the service is used up just now."""
+
+    status, slug, title = HTTPStatus.TOO_MANY_REQUESTS, "too-many", "This key has had its share for now"
+
+    def __init__(self, detail: str, *, retry_after_s: int) -> None:
+        """Say what the share is; Retry-After says when there is more of it."""
+        super().__init__(detail, headers={"Retry-After": str(retry_after_s)})
+
+
+class TooOften(TooMany):
+    """More requests came within a minute than the key may send."""
+
+    slug, title = "too-often", "This key asks too often"
+
+
+class QuotaReached(TooMany):
+    """As many jobs wait, or as many uploads are kept, as the key may have."""
+
+    slug, title = "quota-reached", "This key has as much as it may have"
+
+
 class Internal(Problem):
     """A defect of ours; the log has the details, the client does not."""
 
@@ -214,6 +254,10 @@ def problem_of(error: Exception, bodies: Bodies = NO_BODIES) -> Problem:
             return Invalid.of(Fault(parameter="idempotency-key", detail="was used before, for another request"))
         case failures.BadCursor():
             return Invalid.of(Fault(parameter="cursor", detail="must come from the rel=next link of a page"))
+        case failures.BadSearch():
+            return Invalid.of(Fault(parameter=error.field, detail=error.message))
+        case failures.TooManyTags():
+            return Invalid.of(Fault.of_field("tags", f"must be at most {error.limit} on an image"))
         case failures.NotCancellable():
             return Conflict(f"The job has already {error.state}.")
         case failures.NotFound() | failures.NoSuchFile():
@@ -222,6 +266,10 @@ def problem_of(error: Exception, bodies: Bodies = NO_BODIES) -> Problem:
             return NoModels("No worker has offered a model yet: the first one is still warming up, or none runs.")
         case failures.QueueFull():
             return QueueFull(f"{error.limit} jobs are waiting already, so nothing was queued.")
+        case failures.QuotaReached():
+            return QuotaReached(f"{error}.", retry_after_s=math.ceil(error.retry_after_s))
+        case failures.TooCostly():
+            return TooCostly(f"{error}.")
         case failures.BadPicture():
             return Invalid.of(Fault(pointer="#", detail=str(error)))
         case failures.InputGone():
@@ -253,9 +301,35 @@ def response_of(problem: Problem, request_id: str) -> JSONResponse:
 
 
 def documented(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
-    """The `responses=` of a route that may answer with these problems."""
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemBody"}}}
-    return {int(each.status): {"description": each.title, "content": content} for each in problems}
+    """The `responses=` of a route that may answer with these problems, each with an example."""
+    responses: dict[int | str, dict[str, Any]] = {}
+    for each in problems:
+        status = int(each.status)
+        examples = responses[status]["content"][MEDIA_TYPE]["examples"] if status in responses else {}
+        schema = {"$ref": "#/components/schemas/ProblemBody"}
+        content = {MEDIA_TYPE: {"schema": schema, "examples": examples | {each.slug: _example(each)}}}
+        responses[status] = {"description": each.title, "content": content}
+        if headers := _HEADERS.get(each.status):
+            responses[status]["headers"] = {headers: {"schema": {"type": "string"}}}
+    return responses
+
+
+def kinds(root: type[Problem] = Problem) -> Iterator[type[Problem]]:
+    """Every kind of problem there is."""
+    for kind in root.__subclasses__():
+        yield kind
+        yield from kinds(kind)
+
+
+def _example(kind: type[Problem]) -> dict[str, str]:
+    return {"$ref": f"#/components/examples/{kind.slug}"}
+
+
+_HEADERS = {
+    HTTPStatus.UNAUTHORIZED: "WWW-Authenticate",
+    HTTPStatus.TOO_MANY_REQUESTS: "Retry-After",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Retry-After",
+}
 
 
 def _unreadable_or_invalid(found: Sequence[Mapping[str, Any]], bodies: Bodies) -> Problem:
@@ -267,6 +341,8 @@ def _unreadable_or_invalid(found: Sequence[Mapping[str, Any]], bodies: Bodies) -
 def _of_status(error: HTTPException) -> Problem:
     """What the framework raised by number alone, as the problem of that number."""
     match error.status_code:
+        case HTTPStatus.UNAUTHORIZED:
+            return Unauthorized("The Authorization header cannot be read.", is_wrong=True)
         case HTTPStatus.NOT_FOUND:
             return NotFound("No such thing is known here.")
         case HTTPStatus.METHOD_NOT_ALLOWED:

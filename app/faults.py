@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Bodies = Mapping[str, Sequence[str]]
 """The fields of each kind of body that a route takes, by its tag; "" where there is one kind, and no tag."""
@@ -28,6 +28,11 @@ class Fault(BaseModel):
         """A fault of a field of the body."""
         return cls(pointer=_pointer((field,)), detail=detail)
 
+    @classmethod
+    def of_item(cls, field: str, place: int, detail: str) -> Self:
+        """A fault of one item of a list in the body."""
+        return cls(pointer=_pointer((field, place)), detail=detail)
+
     @property
     def subject(self) -> str:
         """What the detail speaks of: the field's name, or the body."""
@@ -44,6 +49,11 @@ class Fault(BaseModel):
 def faults_of(found: Sequence[Mapping[str, Any]], bodies: Bodies = NO_BODIES) -> list[Fault]:
     """Pydantic's findings about a request, in our words; the fields of `bodies` are named beside an unknown one."""
     return [_fault(finding, bodies) for finding in found]
+
+
+def faults_in_form(error: ValidationError) -> list[Fault]:
+    """What is wrong with the fields of a form, named as those of a body."""
+    return [_fault({**finding, "loc": ("body", *finding["loc"])}, NO_BODIES) for finding in error.errors()]
 
 
 def _fault(finding: Mapping[str, Any], bodies: Bodies) -> Fault:
@@ -93,6 +103,13 @@ def _detail(finding: Mapping[str, Any], known_fields: Sequence[str]) -> str:
             return f"must be {context['expected']}"
         case "union_tag_invalid":
             return f"must be one of {context['expected_tags']}"
+        case "string_pattern_mismatch":
+            return f"must match {context['pattern']}"
+        case "too_long" | "too_short" if context["field_type"] == "List":
+            bound = "at most {max_length}" if finding["type"] == "too_long" else "at least {min_length}"
+            return f"must be {bound.format_map(context)} of them"
+        case "list_type":
+            return "must be a list"
         case "tuple_type" | "too_long" | "too_short":
             return "must be a list of two numbers"
         case "model_type" | "model_attributes_type" | "dict_type":

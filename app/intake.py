@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from typing import TYPE_CHECKING
 
 from app.deps import House
 from app.jobs import blobs
@@ -9,10 +10,17 @@ from app.jobs.failures import BadPicture, NoSuchFile, NotFound, SpecError
 from app.jobs.spec import Given, Wish, split
 from app.jobs.store import Blob, Upload
 
+if TYPE_CHECKING:
+    from app.jobs.pictures import Picture
+    from app.jobs.recipe import Recipe
+
 
 def upload(house: House, data: bytes, owner: str) -> Upload:
-    """Keep a file for its owner to name.  Raises: BadPicture; StoreUnavailable; StorageError."""
-    return house.store.add_upload(_kept(house, data).sha256, owner)
+    """Keep a file for its owner to name.  Raises: BadPicture; QuotaReached; StoreUnavailable; StorageError."""
+    picture = _plain(data)
+    # Asked before anything is written, so that nobody fills the storage with what is then refused.
+    house.store.check_upload(owner, len(picture.data))
+    return house.store.add_upload(blobs.keep(house.store, house.storage, picture).sha256, owner)
 
 
 def fetch(house: House, wish: Wish, owner: str) -> dict[str, Given]:
@@ -21,6 +29,22 @@ def fetch(house: House, wish: Wish, owner: str) -> dict[str, Given]:
     Raises: SpecError naming the field whose picture is none, or not the owner's; StoreUnavailable; StorageError.
     """
     return {role: _given(house, role, reference, owner) for role, reference in wish.references.items()}
+
+
+def recipe(data: bytes) -> "Recipe":
+    """The recipe that a picture says it was made from; nothing is kept.  Raises: BadPicture."""
+    from app.jobs.recipe import NoRecipe, read
+
+    try:
+        return read(data)
+    except NoRecipe as error:
+        if error.__cause__ is not None:
+            raise BadPicture("must be a whole PNG, JPEG or WebP file") from error
+        places = "`parameters` of a PNG, the EXIF UserComment of a JPEG or WebP, or XMP as Darkroom writes it"
+        raise BadPicture(f"must hold a recipe: {places}") from error
+    except Exception as error:
+        # Pillow's readers raise what they like about a file that is broken.
+        raise BadPicture("must be a whole PNG, JPEG or WebP file") from error
 
 
 def _given(house: House, role: str, reference: str, owner: str) -> Given:
@@ -38,10 +62,14 @@ def _given(house: House, role: str, reference: str, owner: str) -> Given:
 
 
 def _kept(house: House, data: bytes) -> Blob:
+    return blobs.keep(house.store, house.storage, _plain(data))
+
+
+def _plain(data: bytes) -> "Picture":
     # Pillow takes a twentieth of the time the whole app needs to be imported, and many processes see no picture.
     from app.jobs.pictures import normalise
 
-    return blobs.keep(house.store, house.storage, normalise(data))
+    return normalise(data)
 
 
 def _decoded(text: str) -> bytes:

@@ -21,22 +21,52 @@ from starlette.exceptions import HTTPException
 
 from app import desk
 from app.deps import House, principal
-from app.errors import ProblemBody, Unauthorized, Unavailable, documented, problem_of, response_of
+from app.description import API_VERSION, GUARDED, OPEN, describe
+from app.errors import Unavailable, problem_of, response_of
 from app.jobs.events import EventReader, connect_async
 from app.jobs.failures import JobsError, StoreUnavailable
 from app.jobs.queue import connect
 from app.jobs.settings import Settings, load_settings
 from app.jobs.storage import open_storage
 from app.jobs.store import open_store
-from app.routes import catalog, events, health, images, jobs, metrics, pages, uploads
+from app.routes import (
+    catalog,
+    comparing,
+    editing,
+    enlarging,
+    events,
+    gallery,
+    given,
+    health,
+    images,
+    job_pages,
+    jobs,
+    keeping,
+    metrics,
+    pages,
+    recipes,
+    reference,
+    sign_in,
+    studying,
+    trajectories,
+    uploads,
+)
 from app.routes.rendering import STATIC, Assets, problem_page, wants_page
 from app.security import Door
+from app.throttle import Throttle
 from app.traffic import Counted, Traffic
 from app.watching import Watch
 
 log = structlog.get_logger()
 
-LARGE_BODIES = {jobs.PATH: jobs.MAX_BODY_BYTES, uploads.PATH: uploads.MAX_BODY_BYTES}
+LARGE_BODIES = {
+    jobs.PATH: jobs.MAX_BODY_BYTES,
+    uploads.PATH: uploads.MAX_BODY_BYTES,
+    recipes.PATH: uploads.MAX_BODY_BYTES,
+    **pages.LARGE_BODIES,
+    **given.LARGE_BODIES,
+    **studying.LARGE_BODIES,
+}
 """What takes pictures, and so more than other bodies."""
 
 
@@ -53,9 +83,10 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
     app = Darkroom(
         title="Darkroom",
         summary="Develops pictures from words.",
-        version=health.installed_version(),
+        # Of the contract: /version tells which program keeps it.
+        version=API_VERSION,
         lifespan=_open_house,
-        # Their pages load scripts from elsewhere, which our Content-Security-Policy forbids.
+        # Their pages load scripts from elsewhere, which our Content-Security-Policy forbids; routes/reference has ours.
         docs_url=None,
         redoc_url=None,
     )
@@ -69,23 +100,24 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
     app.add_middleware(Counted, traffic=app.state.traffic)
     for kind in (HTTPException, RequestValidationError, JobsError):
         app.add_exception_handler(kind, _handle)
-    # Probes need no key; whatever else there is does.
-    app.include_router(health.router)
-    for part in (jobs, events, uploads, images, catalog, pages, metrics):
-        app.include_router(part.router, dependencies=[Depends(principal)], responses=documented(Unauthorized))
+    # Probes need no key, and whoever has none yet can sign in; whatever else there is needs one.
+    app.include_router(health.router, responses=OPEN)
+    app.include_router(sign_in.router)
+    api = (jobs, events, uploads, images, keeping, trajectories, recipes, catalog, metrics, reference)
+    for part in (*api, pages, gallery, job_pages, given, editing, enlarging, comparing, studying):
+        app.include_router(part.router, dependencies=[Depends(principal)], responses=GUARDED)
     app.mount("/static", Assets(directory=STATIC))
     return app
 
 
 class Darkroom(FastAPI):
-    """FastAPI, whose description of the API also describes our problems."""
+    """FastAPI, whose description of the API also says what it cannot know by itself."""
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
-        document = super().openapi()
-        problem = ProblemBody.model_json_schema(ref_template="#/components/schemas/{model}")
-        document["components"]["schemas"] |= {**problem.pop("$defs", {}), "ProblemBody": problem}
-        return document
+        if self.openapi_schema is None:
+            self.openapi_schema = describe(super().openapi())
+        return self.openapi_schema
 
 
 def answer(request: Request, error: Exception) -> Response:
@@ -104,17 +136,20 @@ async def _handle(request: Request, error: Exception) -> Response:
 
 
 def _bodies(request: Request) -> dict[str, list[str]]:
-    """The fields of each kind of body that the route takes, by the task that tells them apart."""
+    """The fields of each kind of body that the route takes, by what tells them apart."""
     body = getattr(request.scope.get("route"), "body_field", None)
     if body is None:
         return {}
     kinds = get_args(body.field_info.annotation) or (body.field_info.annotation,)
     fields = {kind: getattr(kind, "model_fields", {}) for kind in kinds}
-    return {_tag(known): list(known) for known in fields.values()}
+    discriminator = body.field_info.discriminator
+    return {_tag(known, discriminator): list(known) for known in fields.values()}
 
 
-def _tag(fields: Mapping[str, FieldInfo]) -> str:
-    return str(get_args(fields["task"].annotation)[0]) if "task" in fields else ""
+def _tag(fields: Mapping[str, FieldInfo], discriminator: str | None) -> str:
+    if discriminator is None or discriminator not in fields:
+        return ""
+    return str(get_args(fields[discriminator].annotation)[0])
 
 
 @asynccontextmanager
@@ -124,7 +159,8 @@ async def _open_house(app: FastAPI) -> AsyncIterator[None]:
     reader = EventReader(connect_async(url))
     store = open_store(settings)
     storage = open_storage(settings.resolved_storage_url)
-    house = House(settings, store, storage, connect(url), Watch(store, reader), app.state.is_open)
+    redis = connect(url)
+    house = House(settings, store, storage, redis, Watch(store, reader), Throttle(redis), app.state.is_open)
     app.state.house = house
     await reader.start()
     sweeper = asyncio.create_task(_sweep_forever(house), name="sweeper")
@@ -136,7 +172,7 @@ async def _open_house(app: FastAPI) -> AsyncIterator[None]:
         with suppress(asyncio.CancelledError):
             await sweeper
         await house.watch.close()
-        house.redis.close()
+        redis.close()
         store.close()
 
 

@@ -4,6 +4,7 @@ import socket
 
 import uvicorn
 
+from app.connections import Connection
 from app.jobs.logs import configure_logging
 from app.jobs.settings import Settings
 from app.main import create_app
@@ -18,6 +19,7 @@ def serve(settings: Settings, listener_fd: int | None = None, *, open_to_strange
     configure_logging(settings.log_level)
     config = uvicorn.Config(
         create_app(settings, open_to_strangers=open_to_strangers),
+        http=Connection,
         host=settings.host,
         port=settings.port or DEFAULT_PORT,
         lifespan="on",

@@ -12,10 +12,11 @@ from models.checkpoints.survey import Survey
 from models.errors import CheckpointError, ModelError, NonFinite, RequestError
 from models.pipeline import Pipeline
 from models.row import Row
-from models.tasks import ImageToImage, Inpaint, Request, SuperResolution, TextToImage
+from models.tasks import Decode, ImageToImage, Inpaint, Request, SuperResolution, TextToImage
 
 __all__ = [
     "CheckpointError",
+    "Decode",
     "ImageToImage",
     "Inpaint",
     "ModelCard",

@@ -101,10 +101,25 @@ class Pipeline:
     def step(self, rows: Sequence[Row]) -> None:
         """One denoising step for every row; they may differ in all but their bucket (`Row.bucket`).
 
-        A step that raises leaves every row as it was, so that it can be taken again in other company.
+        A step that raises leaves every row as it was, so that it can be taken again in other company. Rows that are
+        reproducible are computed one after the other.
         Raises: ValueError for a row that is done, or rows of different shapes.
         """
         _check_alike(rows)
+        parts = [[row] for row in rows] if rows[0].reproducible else [rows]
+        drawing = [row.generator for row in rows if row.plan.needs_noise[row.step]]
+        states = [generator.get_state() for generator in drawing]
+        try:
+            moved = [pair for part in parts for pair in self._moved(part)]
+        except Exception:
+            for generator, state in zip(drawing, states, strict=True):
+                generator.set_state(state)
+            raise
+        for row, (latents, x0) in zip(rows, moved, strict=True):
+            row.latents, row.x0, row.step = latents, x0, row.step + 1
+
+    def _moved(self, rows: Sequence[Row]) -> list[tuple[Tensor, Tensor]]:
+        """What the latents and x0 of the rows are after their next step, computed together; changes no row."""
         x = torch.stack([row.latents for row in rows])  # (b, c, h, w) float32
         levels = torch.stack([row.plan.levels[row.step] for row in rows]).view(-1, 1, 1, 1).to(self.device)
         prediction = self._predict(rows, x)
@@ -112,21 +127,13 @@ class Pipeline:
         x0_previous = torch.stack([x0[place] if row.x0 is None else row.x0 for place, row in enumerate(rows)])
         coefficients = torch.stack([row.plan.coefficients[row.step] for row in rows])  # (b, 4)
         needed = [row.plan.needs_noise[row.step] for row in rows]
-        states = [row.generator.get_state() if needs else None for row, needs in zip(rows, needed, strict=True)]
-        try:
-            z = draw_rows([row.generator for row in rows], x.shape[1:], needed)
-            x_next = advance(x, x0, x0_previous, z.to(self.device), coefficients)
-            latents = [
-                one if row.known is None else row.known.keep(one, row.plan.levels[row.step + 1])
-                for row, one in zip(rows, x_next, strict=True)
-            ]
-        except Exception:
-            for row, state in zip(rows, states, strict=True):
-                if state is not None:
-                    row.generator.set_state(state)
-            raise
-        for row, one, denoised in zip(rows, latents, x0, strict=True):
-            row.latents, row.x0, row.step = one, denoised, row.step + 1
+        z = draw_rows([row.generator for row in rows], x.shape[1:], needed)
+        x_next = advance(x, x0, x0_previous, z.to(self.device), coefficients)
+        latents = [
+            one if row.known is None else row.known.keep(one, row.plan.levels[row.step + 1])
+            for row, one in zip(rows, x_next, strict=True)
+        ]
+        return list(zip(latents, x0, strict=True))
 
     @torch.inference_mode()
     def finish(self, row: Row) -> NDArray[np.uint8]:
@@ -185,9 +192,13 @@ class Pipeline:
     # --- One step ------------------------------------------------------------------------------------------
 
     def _predict(self, rows: Sequence[Row], x: Tensor) -> Tensor:
-        """The guided prediction (b, c, h, w) float32; a row costs two rows of the network only while it is guided."""
+        """The guided prediction (b, c, h, w) float32.
+
+        A row costs two rows of the network while it is guided or if it is reproducible, otherwise one.
+        """
         scales = [row.guidance.scale_at(row.step, row.num_steps) for row in rows]
-        guided = guided_rows(scales)
+        # unguided, a reproducible row is guided by 1: as large a computation as at any other step
+        guided = list(range(len(rows))) if rows[0].reproducible else guided_rows(scales)
         text = [row.cond for row in rows] + [_given(rows[place].uncond) for place in guided]
         timesteps = torch.stack([row.plan.timesteps[row.step] for row in rows]).to(self.device, torch.float32)
         inputs, labels = x, None

@@ -41,10 +41,11 @@ class Known:
 class Row:
     """The state of one image. `latents` (c, h, w) is x after `step` steps; `x0` the last prediction of the end.
 
-    `cond` and `uncond` (k, d); `uncond` is None where no step is guided. `extra` (e, h, w) are further input
-    channels of the network: the mask and the masked latents of an inpainting UNet, the small picture of an
-    upscaler, whose noise level is `class_label`. `known` cells are put back after every step. A row with a
-    `tiling` is denoised and decoded tile by tile. `finishing` makes the pixels.
+    `cond` and `uncond` (k, d); `uncond` is None where no step is guided, unless the row is `reproducible`: it is then
+    always computed alone, as two rows of the network. `extra` (e, h, w) are further input channels of the network:
+    the mask and the masked latents of an inpainting UNet, the small picture of an upscaler, whose noise level is
+    `class_label`. `known` cells are put back after every step. A row with a `tiling` is denoised and decoded tile by
+    tile. `finishing` makes the pixels.
     """
 
     index: int
@@ -62,6 +63,7 @@ class Row:
     known: Known | None = None
     tiling: Tiling | None = None
     finishing: Finishing = to_pixels
+    reproducible: bool = False
 
     @property
     def num_steps(self) -> int:
@@ -78,4 +80,4 @@ class Row:
         """What rows must have in common to share a step: shapes, the network's further inputs, and the tiling."""
         extra = None if self.extra is None else tuple(self.extra.shape)
         shapes = (tuple(self.latents.shape), tuple(self.cond.shape), extra)
-        return shapes, self.class_label is None, self.tiling
+        return shapes, self.class_label is None, self.tiling, self.reproducible

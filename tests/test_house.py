@@ -126,6 +126,7 @@ def test_a_lock_has_everything_that_is_asked_for(source: str, lock: str) -> None
         ("app", ["api"]),
         ("worker", ["api", "worker", "torch"]),
         ("models", ["worker", "torch"]),
+        ("bench", ["api", "worker", "torch", "dev"]),
         ("tests", ["api", "worker", "torch", "dev"]),
     ],
 )
@@ -133,7 +134,7 @@ def test_everything_imported_is_asked_for(folder: str, sources: list[str]) -> No
     asked = {canonical(each.name) for source in sources for each in wanted(ROOT / f"requirements/{source}.in")}
     distributions = packages_distributions()
     imported = {name for path in (ROOT / folder).rglob("*.py") for name in imports_of(path)}
-    foreign = imported - set(sys.stdlib_module_names) - {*PACKAGES, "tests"}
+    foreign = imported - set(sys.stdlib_module_names) - {*PACKAGES, "bench", "tests"}
     unasked = {name for name in foreign if not asked & {canonical(each) for each in distributions.get(name, [])}}
     assert unasked == set()
 

@@ -2,10 +2,14 @@
 
     consumer    the process: rings, claims, signals, the end
     crew        what happens to a claimed job, and the threads that do it
-    studio      the loaded pipelines
+    studio      the models on offer;  residency  which of them are in memory
+    arithmetic  the same in every worker of a build
+    beginning   a job -> the works that it becomes
     developing  a job's words -> a pipeline's words
+    enlarging   the second model of a job that has two
     engine      one thread that steps
-    publishing  pixels -> files -> the row
+    publishing  pixels -> products -> the row
+    products    what a job makes: pictures, a verdict, a decoded step;  trajectories  the steps that are kept
     reporting   progress and previews, best effort
     leases      what is claimed, and the beat that keeps it
     memory      how much of the device's is taken

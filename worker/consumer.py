@@ -63,6 +63,7 @@ class Consumer(BaseWorker):
         self._bell = queue.connect(settings.resolved_redis_url, timeout_s=self.dequeue_timeout + 1, retries=0)
         self._store = store
         self._models = [entry.name for entry in studio.entries]
+        self._fingerprint = studio.facts.get("fingerprint")
         self._crew = Crew(self.name, settings, store, storage, studio, on_change=self._wake)
         self._presence = Ticker("presence", settings.beat_s, self._show_up)
         self._mail: SimpleQueue[None] = SimpleQueue()
@@ -123,7 +124,7 @@ class Consumer(BaseWorker):
         if time.monotonic() >= self._solo_look_due:
             self._solo_look_due = time.monotonic() + self._settings.sweep_s
             try:
-                self._makes_way = self._store.is_solo_next(self._models)
+                self._makes_way = self._store.is_solo_next(self._models, self._fingerprint)
             except StoreUnavailable as error:
                 log.warning("store.away", error=str(error))
         return None if self._makes_way else wish
@@ -139,6 +140,7 @@ class Consumer(BaseWorker):
                 alone=wish.alone,
                 priorities=wish.priorities,
                 busy_for=wish.busy_for,
+                fingerprint=self._fingerprint,
             )
         except StoreUnavailable as error:
             log.warning("store.away", error=str(error))

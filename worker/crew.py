@@ -16,10 +16,11 @@ from app.jobs.catalogue import CatalogueEntry
 from app.jobs.failures import Reason, StoreUnavailable
 from app.jobs.orphans import remove_orphans
 from app.jobs.settings import Settings
-from app.jobs.spec import steps_in_all
+from app.jobs.spec import Params, steps_in_all
 from app.jobs.storage import Storage
 from app.jobs.store import Claim, Priority, State, Store
-from worker.developing import INTERNAL, NO_INPUTS, Development, Inputs
+from worker.beginning import begin
+from worker.developing import INTERNAL, NO_INPUTS, Inputs
 from worker.engine import Engine, Presence
 from worker.fetching import fetch
 from worker.leases import Heart, Lease, Leases
@@ -203,24 +204,27 @@ class Crew:
         entry = self._entries[claim.params.model]
         lease = self._leases.take(claim, steps_in_all(claim.params))
         self._reporter.state(lease, State.RUNNING)
-        publication = self._publisher.open(lease, entry.revision, entry.fingerprint)
-        pipeline = self._studio.pipeline(entry.name)
-        if not claim.params.inputs:
-            self._begin(lease, publication, pipeline)
+        publication = self._publisher.open(lease, self._revision(claim.params), entry.fingerprint)
+        if not claim.params.inputs and not claim.params.stored:
+            self._begin(lease, publication)
             return
         # On a thread of its own: a storage that hangs must not keep this one from hearing signals.
         self._fetching.add(claim)
-        self._fetcher.do(lambda: self._fetch_and_begin(lease, publication, pipeline))
+        self._fetcher.do(lambda: self._fetch_and_begin(lease, publication))
 
-    def _begin(self, lease: Lease, publication: Publication, pipeline: Pipeline, inputs: Inputs = NO_INPUTS) -> None:
-        is_out_of_memory = self._studio.is_out_of_memory
-        self._engine.submit(Development(lease, pipeline, publication, self._reporter, is_out_of_memory, inputs))
+    def _begin(self, lease: Lease, publication: Publication, inputs: Inputs = NO_INPUTS) -> None:
+        begin(lease, publication, inputs, self._studio, self._reporter, self._engine.submit)
 
-    def _fetch_and_begin(self, lease: Lease, publication: Publication, pipeline: Pipeline) -> None:
+    def _revision(self, params: Params) -> str:
+        """The revision of the model, or of both, that the pictures pass through."""
+        names = [name for name in (params.model, params.second_model) if name]
+        return "+".join(self._entries[name].revision for name in names)
+
+    def _fetch_and_begin(self, lease: Lease, publication: Publication) -> None:
         try:
             inputs = fetch(self._storage, lease, publication)
             if inputs is not None:
-                self._begin(lease, publication, pipeline, inputs)
+                self._begin(lease, publication, inputs)
         except MemoryError as error:
             log.warning("job.error", job_id=lease.claim.job_id, error=repr(error))
             lease.end(Reason.OUT_OF_MEMORY)

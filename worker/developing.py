@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, Protocol, assert_never
 
+import numpy as np
 import structlog
 
 import models
 from app.jobs.failures import ErrorCode, Reason
-from app.jobs.spec import ImageToImageParams, InpaintParams, Params, SuperResolutionParams, TextToImageParams
+from app.jobs.spec import (
+    ESTIMATES,
+    DecodeParams,
+    ImageToImageParams,
+    InpaintParams,
+    PictureParams,
+    SuperResolutionParams,
+    TextToImageParams,
+)
 from app.jobs.store import Failed
 from models import ModelError, NonFinite
 from worker import pictures
 from worker.engine import Seconds
 from worker.leases import Lease
-from worker.publishing import Publication
 from worker.reporting import Reporter
 from worker.residency import CannotLoad
+from worker.trajectories import estimate_in
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from models import Pipeline, Request, Row
 
 log = structlog.get_logger()
@@ -33,7 +40,7 @@ Inputs = Mapping[str, bytes]
 NO_INPUTS: Inputs = {}
 
 
-def request_of(params: Params, inputs: Inputs) -> Request:
+def request_of(params: PictureParams, inputs: Inputs) -> Request:
     """What the pipeline is asked for this job."""
     match params:
         case TextToImageParams():
@@ -49,7 +56,7 @@ def request_of(params: Params, inputs: Inputs) -> Request:
 
 
 def text_to_image(params: TextToImageParams) -> models.TextToImage:
-    """What the pipeline is asked for a picture from words."""
+    """What the first pipeline is asked for a picture from words; what makes it larger is asked by `enlargement`."""
     return models.TextToImage(width=params.width, height=params.height, **_prompted(params))
 
 
@@ -78,7 +85,32 @@ def super_resolution(params: SuperResolutionParams, image: bytes) -> models.Supe
     )
 
 
-def _prompted(params: Params) -> dict[str, Any]:
+def enlargement(params: TextToImageParams, picture: np.ndarray, seed: int) -> models.SuperResolution:
+    """What the second pipeline is asked for a picture (h, w, 3) of the job that was developed from `seed`.
+
+    Raises: ValueError if the job has no second pipeline.
+    """
+    upscaler = params.upscaler
+    if upscaler is None:
+        raise ValueError(f"only a picture with an upscaler is made larger, got upscale {params.upscale}")
+    own = {"num_steps": upscaler.steps, "guidance_scale": upscaler.guidance_scale, "sampler": upscaler.sampler}
+    alone = {"seed": seed, "num_images": 1, "guidance_interval": (0.0, 1.0), "eta": 0.0}
+    return models.SuperResolution(image=picture, scale=params.upscale, **_prompted(params) | own | alone)
+
+
+def decoding(params: DecodeParams, inputs: Inputs) -> models.Decode:
+    """What the pipeline is asked for the picture that one step of an image stands for."""
+    recipe = params.recipe
+    of: Request
+    if params.is_of_second_stage and isinstance(recipe, TextToImageParams):
+        # Only its size matters: what was made larger is in the estimate already.
+        of = enlargement(recipe, np.zeros((recipe.height, recipe.width, 3), np.uint8), recipe.seed)
+    else:
+        of = request_of(recipe, inputs)
+    return models.Decode(of=of, x0=estimate_in(inputs[ESTIMATES], params.place))
+
+
+def _prompted(params: PictureParams) -> dict[str, Any]:
     return {
         "prompt": params.prompt,
         "negative_prompt": params.negative_prompt,
@@ -90,6 +122,7 @@ def _prompted(params: Params) -> dict[str, Any]:
         "sampler": params.sampler,
         "eta": params.eta,
         "num_images": params.num_images,
+        "reproducible": params.reproducible,
     }
 
 
@@ -109,50 +142,87 @@ def verdict(error: Exception, is_out_of_memory: Callable[[Exception], bool]) -> 
     return INTERNAL
 
 
+class Outlet(Protocol):
+    """Where what is developed goes. Nothing here blocks; after one of the last three nothing more comes."""
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anything may still come of it."""
+
+    def keep(self, index: int, step: int, x0: Any) -> None:
+        """What image `index` was estimated to be after `step`, if that is to be kept."""
+
+    def add(self, index: int, seed: int, pixels: np.ndarray) -> None:
+        """Image `index` is done."""
+
+    def publish(self, seconds: Seconds) -> None:
+        """All images were added, which took `seconds`."""
+
+    def fail(self, failure: Failed) -> None:
+        """The job has failed."""
+
+    def abandon(self) -> None:
+        """Nothing comes any more: the lease says why."""
+
+
 class Development:
-    """One claimed job as the engine sees it: it answers and passes on, and never blocks."""
+    """One claimed job, or one picture of it, as the engine sees it: it answers and passes on, and never blocks."""
 
     def __init__(
         self,
         lease: Lease,
-        pipeline: Pipeline,
-        publication: Publication,
         reporter: Reporter,
         is_out_of_memory: Callable[[Exception], bool],
-        inputs: Inputs = NO_INPUTS,
+        pipeline: Pipeline,
+        request: Request,
+        outlet: Outlet,
+        *,
+        step_cost: float,
+        keeps_steps: bool = False,
+        first_index: int = 0,
+        first_step: int = 0,
     ) -> None:
-        """Develop the job of `lease`, which is made from `inputs`, on `pipeline`."""
+        """Develop `request`, for the job of `lease`, on `pipeline`.
+
+        Its first row is the job's image `first_index`, which has taken `first_step` steps before.
+        """
         self.pipeline = pipeline
-        self.request = request_of(lease.claim.params, inputs)
+        self.request = request
         self.owner = lease.claim.owner
         self.is_low = lease.claim.params.priority == "low"
-        self.step_cost = float(lease.claim.params.pixels)
+        self.step_cost = step_cost
         self._lease = lease
-        self._publication = publication
+        self._keeps_steps = keeps_steps
+        self._first_index = first_index
+        self._first_step = first_step
+        self._outlet = outlet
         self._reporter = reporter
         self._is_out_of_memory = is_out_of_memory
 
     def is_wanted(self) -> bool:
-        """Whether the job is still this worker's to do."""
-        return self._lease.is_held
+        """Whether the job is still this worker's to do, and can still be done."""
+        return self._lease.is_held and self._outlet.is_wanted
 
     def stepped(self, rows: Sequence[Row], batch: Sequence[Row]) -> None:
         """Count the steps, and show the last row of the batch as it looks now."""
-        self._lease.step = sum(row.step for row in rows)
+        self._lease.step += len(batch)
+        if self._keeps_steps:
+            for row in batch:
+                self._outlet.keep(self._first_index + row.index, self._first_step + row.step, row.x0)
         shown = batch[-1]
-        self._reporter.progress(self._lease, shown.index, self.pipeline, shown.x0)
+        self._reporter.progress(self._lease, self._first_index + shown.index, self.pipeline, shown.x0)
 
     def developed(self, row: Row, pixels: np.ndarray) -> None:
         """Have one image written while the next one is developed."""
-        self._publication.add(row.index, row.seed, pixels)
+        self._outlet.add(self._first_index + row.index, row.seed, pixels)
 
     def completed(self, seconds: Seconds) -> None:
         """Have the job published."""
-        self._publication.publish(seconds)
+        self._outlet.publish(seconds)
 
     def dropped(self) -> None:
         """Have the row told why nothing comes."""
-        self._publication.abandon()
+        self._outlet.abandon()
 
     def failed(self, error: Exception) -> None:
         """Have the row told what went wrong."""
@@ -166,6 +236,6 @@ class Development:
         )
         if isinstance(meaning, Reason):
             self._lease.end(meaning)
-            self._publication.abandon()
+            self._outlet.abandon()
         else:
-            self._publication.fail(meaning)
+            self._outlet.fail(meaning)

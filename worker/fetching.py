@@ -1,4 +1,4 @@
-"""The pictures that a job is made from, out of the storage."""
+"""The files that a job is made from, out of the storage."""
 
 from __future__ import annotations
 
@@ -6,25 +6,22 @@ import hashlib
 
 import structlog
 
-from app.jobs.failures import ErrorCode, NoSuchFile, Reason, StorageError
+from app.jobs.failures import NoSuchFile, Reason, StorageError
 from app.jobs.storage import Storage
-from app.jobs.store import Failed
 from worker.leases import Lease
-from worker.publishing import Publication
+from worker.publishing import LOST, Publication
 
 log = structlog.get_logger()
 
-LOST = Failed(ErrorCode.INPUT_LOST, ErrorCode.INPUT_LOST.message)
-
 
 def fetch(storage: Storage, lease: Lease, publication: Publication) -> dict[str, bytes] | None:
-    """The job's pictures by role, each of them what was submitted to the last bit; None if the job is over.
+    """The job's files by role, each of them what it was to the last bit; None if the job is over.
 
-    It has failed if a picture is gone; it is given back if the storage is away.
+    It has failed if one is gone; it is given back if the storage is away.
     """
     claim = lease.claim
     pictures = {}
-    for role, sha256 in claim.params.inputs.items():
+    for role, sha256 in (claim.params.inputs | claim.params.stored).items():
         try:
             data = storage.get(claim.inputs[role])
         except (KeyError, NoSuchFile):

@@ -1,4 +1,4 @@
-"""Pixels -> files -> the row, on a thread of its own, so that no step waits for an encoder, a disk or a database.
+"""Pixels -> products -> the row, on a thread of its own, so that no step waits for an encoder, a disk or a database.
 
 The files of an attempt are written as its images come. They are published by one commit, `store.finish`, or never:
 what an attempt wrote that is not published is swept away later, and never deleted here.
@@ -6,8 +6,6 @@ what an attempt wrote that is not published is swept away later, and never delet
 
 from __future__ import annotations
 
-import hashlib
-import io
 import threading
 import time
 from collections.abc import Callable
@@ -15,16 +13,13 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from PIL import Image
 
-from app.jobs import recipe
-from app.jobs.failures import ErrorCode, Reason, StorageError, StorageFull, StoreUnavailable
-from app.jobs.recipe import Recipe
-from app.jobs.spec import Params
-from app.jobs.storage import Storage, image_key, thumbnail_key
-from app.jobs.store import Cancelled, Failed, Outcome, PublishedImage, State, Store, Succeeded
+from app.jobs.failures import ErrorCode, NoSuchFile, Reason, StorageError, StorageFull, StoreUnavailable
+from app.jobs.storage import Storage
+from app.jobs.store import Answered, Cancelled, Failed, Outcome, State, Store, Succeeded
 from worker.engine import Seconds
 from worker.leases import Ending, Lease, Leases
+from worker.products import InputLost, Product, product_of
 from worker.reporting import Reporter
 from worker.threads import Desk
 
@@ -33,31 +28,18 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-THUMBNAIL_SIDE = 256
 STORE_RETRY_S = 0.5
 STORAGE_RETRIES_S = (0.5, 2.0)
 
-STATES = {Succeeded: State.SUCCEEDED, Failed: State.FAILED, Cancelled: State.CANCELLED}
+LOST = Failed(ErrorCode.INPUT_LOST, ErrorCode.INPUT_LOST.message)
+
+STATES = {
+    Succeeded: State.SUCCEEDED,
+    Answered: State.SUCCEEDED,
+    Failed: State.FAILED,
+    Cancelled: State.CANCELLED,
+}
 """The state that a job is in after an outcome was accepted."""
-
-
-def encode(pixels: np.ndarray, params: Params, embedded: Recipe | None) -> bytes:
-    """A (h, w, 3) uint8 picture as a file in the format that was asked for, with its recipe if there is one."""
-    options: dict[str, Any] = {} if embedded is None else recipe.embedding(embedded, params.format)
-    if params.format != "png":
-        options["quality"] = params.quality
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, params.format.upper(), **options)
-    return buffer.getvalue()
-
-
-def thumbnail(pixels: np.ndarray) -> bytes:
-    """The picture as a WebP that fits into a square of THUMBNAIL_SIDE pixels; a smaller one keeps its size."""
-    picture = Image.fromarray(pixels)
-    picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", quality=80)
-    return buffer.getvalue()
 
 
 class Publisher:
@@ -78,7 +60,7 @@ class Publisher:
 
     def open(self, lease: Lease, revision: str, fingerprint: str) -> Publication:
         """The publication of one job, made by a model of this revision on a device of this fingerprint."""
-        return Publication(self, lease, revision, fingerprint)
+        return Publication(self, lease, product_of(lease.claim, revision, fingerprint, self.put, self.storage.get))
 
     def do(self, task: Callable[[], None]) -> None:
         """Run `task`, which handles its own errors, after what was asked before it."""
@@ -109,19 +91,26 @@ class Publisher:
 class Publication:
     """The images of one attempt on their way out. Its public methods return at once; the publisher does the work."""
 
-    def __init__(self, publisher: Publisher, lease: Lease, revision: str, fingerprint: str) -> None:
-        """Publish the job of `lease`."""
+    def __init__(self, publisher: Publisher, lease: Lease, product: Product) -> None:
+        """Publish the job of `lease`, of which `product` is to come."""
         self._publisher = publisher
         self._lease = lease
-        self._revision = revision
-        self._fingerprint = fingerprint
-        self._images: list[PublishedImage] = []
+        self._product = product
         self._encode_s = 0.0
         self._failure: Failed | None = None
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether what is added may still be published, as far as this side knows."""
+        return self._failure is None
+
+    def keep(self, index: int, step: int, x0: Any) -> None:
+        """Keep what image `index` was estimated to be after `step`."""
+        self._publisher.do(lambda: self._write(lambda: self._product.keep(index, step, x0)))
+
     def add(self, index: int, seed: int, pixels: np.ndarray) -> None:
-        """Write image `index` and its thumbnail."""
-        self._publisher.do(lambda: self._write(index, seed, pixels))
+        """Image `index` is done: write it."""
+        self._publisher.do(lambda: self._write(lambda: self._product.add(index, seed, pixels)))
 
     def publish(self, seconds: Seconds) -> None:
         """Publish what was added: it is the whole job, and took `seconds`."""
@@ -136,13 +125,16 @@ class Publication:
         """Publish nothing: the job has failed, or its lease has ended and says why."""
         self._publisher.do(lambda: self._close(None))
 
-    def _write(self, index: int, seed: int, pixels: np.ndarray) -> None:
+    def _write(self, write: Callable[[], None]) -> None:
         # Whatever went wrong before, or is over, needs no more files.
         if self._failure is not None or not self._lease.is_held:
             return
         started = time.perf_counter()
         try:
-            self._images.append(self._store_files(index, seed, pixels))
+            write()
+        except (InputLost, NoSuchFile) as error:
+            log.error("input.lost", job_id=self._lease.claim.job_id, error=str(error))
+            self._failure = LOST
         except StorageError as error:
             log.warning("storage.failed", job_id=self._lease.claim.job_id, error=str(error))
             self._lease.end(Reason.DISK_FULL if isinstance(error, StorageFull) else Reason.STORAGE)
@@ -150,26 +142,6 @@ class Publication:
             log.exception("job.error", job_id=self._lease.claim.job_id)
             self._failure = Failed(ErrorCode.INTERNAL, ErrorCode.INTERNAL.message)
         self._encode_s += time.perf_counter() - started
-
-    def _store_files(self, index: int, seed: int, pixels: np.ndarray) -> PublishedImage:
-        claim, params = self._lease.claim, self._lease.claim.params
-        embedded = Recipe.of(params, index, self._revision) if params.metadata else None
-        data = encode(pixels, params, embedded)
-        key = image_key(claim.job_id, claim.attempt, index, params.format)
-        small_key = thumbnail_key(claim.job_id, claim.attempt, index, THUMBNAIL_SIDE)
-        self._publisher.put(key, data)
-        self._publisher.put(small_key, thumbnail(pixels))
-        height, width, _ = pixels.shape
-        return PublishedImage(
-            index=index,
-            seed=seed,
-            width=width,
-            height=height,
-            sha256=hashlib.sha256(data).hexdigest(),
-            size_bytes=len(data),
-            key=key,
-            thumbnail_key=small_key,
-        )
 
     def _close(self, seconds: Seconds | None) -> None:
         """Settle the row and release the lease; `seconds` only if every image is done."""
@@ -215,9 +187,4 @@ class Publication:
             return Cancelled()
         if self._failure is not None or seconds is None:
             return self._failure or Failed(ErrorCode.INTERNAL, ErrorCode.INTERNAL.message)
-        return Succeeded(
-            images=tuple(sorted(self._images, key=lambda image: image.index)),
-            timings={**asdict(seconds), "encode_s": self._encode_s},
-            model_revision=self._revision,
-            fingerprint=self._fingerprint,
-        )
+        return self._product.outcome({**asdict(seconds), "encode_s": self._encode_s})

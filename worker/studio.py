@@ -20,6 +20,7 @@ import numpy as np
 import structlog
 import torch
 
+from app.jobs.build import installed_version
 from app.jobs.catalogue import CatalogueEntry, ModelDefaults
 from app.jobs.settings import Settings
 from app.jobs.spec import TASKS
@@ -27,7 +28,6 @@ from models import (
     ModelCard,
     ModelError,
     Pipeline,
-    Request,
     Row,
     SuperResolution,
     Survey,
@@ -37,6 +37,7 @@ from models import (
     load_pipeline,
     survey_model,
 )
+from worker import arithmetic
 from worker.engine import rows_that_pay
 from worker.memory import budget_of
 from worker.residency import CannotLoad, Residency, Resident
@@ -86,6 +87,7 @@ class Studio:
         A model that cannot be loaded is left out, and said; the default model must be there.
         Raises: NothingToServe; NoSuchDevice.
         """
+        arithmetic.pin()
         torch.set_num_threads(available_cpus() if settings.threads is None else settings.threads)
         device = choose_device(settings.device)
         dtype = choose_dtype(settings.dtype, device)
@@ -106,10 +108,7 @@ class Studio:
             return _load_warm(source, survey.card, device, dtype)
 
         residency = Residency(budget_bytes, load, _give_memory_back)
-        residents = [
-            Resident(survey, _size_bytes(survey, dtype), residency)
-            for _, survey in surveys.values()
-        ]
+        residents = [Resident(survey, _size_bytes(survey, dtype), residency) for _, survey in surveys.values()]
         studio = cls(_warm(residents, settings.default_model, residency), residency, device, dtype)
         with studio.pipeline(settings.default_model).using() as pipeline:
             studio.max_rows = settings.max_rows or measure_rows(pipeline)
@@ -204,9 +203,15 @@ def catalogue_entry(card: ModelCard, factor: int, fingerprint: str) -> Catalogue
 
 
 def fingerprint_of(device: torch.device, dtype: torch.dtype) -> str:
-    """What the bytes of a picture depend on besides its recipe: device model, threads, torch build, dtype."""
-    chip = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{_cpu_name()} x{torch.get_num_threads()}"
-    return f"{chip}; torch {torch.__version__}; {str(dtype).removeprefix('torch.')}"
+    """What the bytes of a picture depend on besides its recipe: device model, threads, both builds, dtype."""
+    chip = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_facts()
+    builds = f"torch {torch.__version__}; darkroom {installed_version()}"
+    return f"{chip}; {builds}; {str(dtype).removeprefix('torch.')}"
+
+
+def _cpu_facts() -> str:
+    # Which instructions are used: a virtual machine may hide some that others of its kind have.
+    return f"{_cpu_name()} x{torch.get_num_threads()} {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _cpu_name() -> str:
@@ -246,7 +251,7 @@ def _timed_step(pipeline: Pipeline, rows: Sequence[Row]) -> float:
     return time.perf_counter() - started
 
 
-def _trial(pipeline: Pipeline) -> Request:
+def _trial(pipeline: Pipeline) -> TextToImage | SuperResolution:
     """A small piece of work of the kind that the model is made for."""
     if "super_resolution" not in pipeline.card.tasks:
         return TextToImage(prompt="", num_steps=2)

@@ -13,7 +13,11 @@ JobsError
   IdempotencyConflict      the key of another request, used for this one
   BadPrincipal             a name, or a right, that a principal cannot have
   QueueFull                as many jobs wait as the settings allow
+  QuotaReached             a principal has as much as it may have; later there may be room again
+  TooCostly                a job that is larger than its principal's may be
   BadCursor                a page cursor that this service never gave out
+  BadSearch                what is searched for cannot be read
+  TooManyTags              an image would have more tags than it may
   StoreUnavailable         the database is away, locked or full
   StorageError             the file storage did not do what was asked
     BadKey                 a key that no storage may have
@@ -154,8 +158,46 @@ class QueueFull(JobsError):
         self.limit = limit
 
 
+class QuotaReached(JobsError):
+    """A principal has as much of something as it may have; the text says how much that is."""
+
+    def __init__(self, sentence: str, retry_after_s: float) -> None:
+        """Say what the limit is, and in how many seconds there may be room again."""
+        super().__init__(sentence)
+        self.retry_after_s = retry_after_s
+
+
+class TooCostly(JobsError):
+    """A job that is larger than its principal's may be."""
+
+    def __init__(self, cost: float, limit: float) -> None:
+        """Name the limit, and what the job would cost."""
+        super().__init__(f"the job costs {cost:g} (pixels x steps x images), and {limit:g} is the most for this key")
+        self.cost = cost
+        self.limit = limit
+
+
 class BadCursor(JobsError):
     """A page cursor that this service never gave out."""
+
+
+class BadSearch(JobsError):
+    """What is searched for cannot be read.  `message` says what is allowed and repeats nothing of it."""
+
+    def __init__(self, field: str, message: str) -> None:
+        """Blame the parameter `field`; `message` continues the sentence that it begins."""
+        super().__init__(f"{field} {message}")
+        self.field = field
+        self.message = message
+
+
+class TooManyTags(JobsError):
+    """An image would have more tags than it may."""
+
+    def __init__(self, limit: int) -> None:
+        """Name the limit."""
+        super().__init__(f"an image may have at most {limit} tags")
+        self.limit = limit
 
 
 class StoreUnavailable(JobsError):

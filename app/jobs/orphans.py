@@ -1,4 +1,5 @@
-"""The sweep of files: what a lost attempt left, and pictures that no job needs, are removed, nothing else."""
+"""The sweep of files: what a lost attempt left, what was deleted long ago, and pictures that no job needs, are
+removed, nothing else."""
 
 from collections.abc import Iterable
 from itertools import chain
@@ -16,7 +17,7 @@ def remove_orphans(store: Store, storage: Storage) -> int:
     Any process may do this at any time: a file that was an orphan once stays one.
     Raises: StoreUnavailable; StorageError.
     """
-    removed = blobs.free(store, storage)
+    removed = _forget(store, storage) + blobs.free(store, storage)
     waiting: list[str] = []
     for key in chain(storage.unfinished(), storage.list()):
         waiting.append(key)
@@ -24,6 +25,16 @@ def remove_orphans(store: Store, storage: Storage) -> int:
             removed += _remove(store, storage, waiting)
             waiting = []
     return removed + _remove(store, storage, waiting)
+
+
+def _forget(store: Store, storage: Storage) -> int:
+    """Remove the images that were deleted long ago, rows first: a file that is left is an orphan."""
+    removed = 0
+    while keys := store.gallery.forget():
+        for key in keys:
+            storage.delete(key)
+        removed += len(keys)
+    return removed
 
 
 def _remove(store: Store, storage: Storage, keys: Iterable[str]) -> int:

@@ -31,6 +31,8 @@ _FIRST_OF_MANY = ("MPO",)
 # Two thirds of the default's time, and a few per cent of its size.
 _COMPRESS_LEVEL = 3
 
+_THUMBNAIL_QUALITY = 80
+
 # As many threads as may wait for their turn; the process has other work for the rest.
 _MAX_IN_LINE = 8
 
@@ -64,6 +66,21 @@ def normalise(data: bytes) -> Picture:
     except Exception as error:
         # Pillow's readers raise what they like: OSError, SyntaxError, struct.error, zlib.error, KeyError and more.
         raise BadPicture("must be a whole PNG, JPEG or WebP file") from error
+
+
+def thumbnail(data: bytes, side: int) -> bytes:
+    """A picture of ours as a WebP that fits into a square of `side` pixels; a smaller one keeps its size.
+
+    Raises: Busy if many large ones wait.
+    """
+    with Image.open(io.BytesIO(data), formats=KINDS) as image, _in_turn(image.width * image.height):
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+        # What it says besides its pixels is in the picture.
+        small = image.convert("RGB")
+        small.info.clear()
+        buffer = io.BytesIO()
+        small.save(buffer, "WEBP", quality=_THUMBNAIL_QUALITY)
+        return buffer.getvalue()
 
 
 def marks_of(image: Image.Image) -> frozenset[str]:

@@ -33,6 +33,8 @@ def _absolute(path: Path) -> Path:
 
 Folder = Annotated[Path, AfterValidator(_absolute)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, description="a number of seconds above 0, at most 86400")]
+LongSeconds = Annotated[float, Field(gt=0, le=366 * 86_400, description="a number of seconds above 0, up to a year")]
+Bound = Annotated[int, Field(ge=0, le=2**31 - 1, description="a whole number; 0 is no limit")]
 
 
 class Settings(BaseSettings):
@@ -61,11 +63,18 @@ class Settings(BaseSettings):
     max_backoff_s: Seconds = 60.0
     upload_s: Seconds = 86_400.0
     unpinned_s: Seconds = 3600.0
+    keep_deleted_s: LongSeconds = 7 * 86_400.0
     max_attempts: int = Field(3, ge=1, le=100, description="a whole number from 1 to 100")
     max_infra_failures: int = Field(10, ge=0, le=1000, description="a whole number from 0 to 1000")
     starvation_s: Seconds = 600.0
     idempotency_s: Seconds = 86_400.0
     max_queued_jobs: int = Field(10_000, ge=1, le=10_000_000, description="a whole number from 1 to 10000000")
+
+    key_requests_per_minute: Bound = 1200
+    key_queued_jobs: Bound = 1000
+    key_job_cost: float = Field(0, ge=0, description="pixels x steps x images; 0 is no limit")
+    key_uploads_mb: Bound = 2000
+    session_s: float = Field(604_800, gt=0, le=31_536_000, description="a number of seconds above 0, at most a year")
 
     default_model: str = Field("storybook", min_length=1, max_length=200, description="the name of a model")
     device: str = Field("auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto, cpu, mps, cuda or cuda:N")

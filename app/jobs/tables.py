@@ -4,6 +4,7 @@ Times are seconds since 1970 by the database's clock, as floats: one clock decid
 "now + lease" reads the same in SQLite and PostgreSQL.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -12,6 +13,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Dialect,
     Double,
     ForeignKey,
     Index,
@@ -20,13 +22,17 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TypeDecorator,
     UniqueConstraint,
     false,
+    or_,
+    text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.types import TypeEngine
 
 metadata = MetaData(
     naming_convention={
@@ -39,6 +45,35 @@ metadata = MetaData(
 )
 
 Json = JSON().with_variant(JSONB(), "postgresql")
+
+FULL_TEXT = "image_words"
+"""The full-text index over `images.words`, which only a migration can describe: in SQLite a virtual table of FTS5's
+that triggers fill, in PostgreSQL a GIN index."""
+
+
+def is_plain(name: str | None, kind: str, parents: object) -> bool:
+    """Whether a thing in the database is one that this module describes."""
+    return name is None or not name.startswith(FULL_TEXT)
+
+
+class Words(TypeDecorator[Sequence[str]]):
+    """Words in their order, to be searched: in PostgreSQL as what it searches, in SQLite as a text that FTS5 indexes.
+
+    Both take them as they are cut already (letters and digits), so both find the same.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """TSVECTOR or TEXT."""
+        return dialect.type_descriptor(TSVECTOR() if dialect.name == "postgresql" else Text())
+
+    def process_bind_param(self, value: Sequence[str] | None, dialect: Dialect) -> str | None:
+        """The words as the database reads them."""
+        if value is None or dialect.name != "postgresql":
+            return None if value is None else " ".join(value)
+        return " ".join(f"'{word}':{place}" for place, word in enumerate(value, 1))
 
 
 class database_now(FunctionElement[float]):  # noqa: N801 - it reads as the SQL function it is
@@ -68,6 +103,12 @@ jobs = Table(
     Column("owner", Text, nullable=False),
     Column("task", Text, nullable=False),
     Column("model", Text, nullable=False),
+    # What whoever takes it must offer besides: another model, and being a certain kind of device and build.
+    Column("second_model", Text),
+    Column("fingerprint", Text),
+    # What an internal job is about, and what came of it.
+    Column("subject", String(64)),
+    Column("result", Json),
     Column("params", Json, nullable=False),
     Column("warnings", Json, nullable=False),
     Column("cost", Double, nullable=False),
@@ -124,6 +165,14 @@ Index(
     postgresql_where=is_untallied,
 )
 
+# What not everybody who serves its model may take.
+is_picky = or_(jobs.c.second_model.is_not(None), jobs.c.fingerprint.is_not(None))
+Index("ix_jobs_picky", jobs.c.state, jobs.c.queued_at, sqlite_where=is_picky, postgresql_where=is_picky)
+
+# Jobs about images; all others are what clients asked for.
+is_internal = jobs.c.subject.is_not(None)
+Index("ix_jobs_subject", jobs.c.subject, sqlite_where=is_internal, postgresql_where=is_internal)
+
 tallies = Table(
     "tallies",
     metadata,
@@ -160,6 +209,11 @@ principals = Table(
     Column("is_admin", Boolean, nullable=False),
     # Its share of the service, where an ordinary one is 1.
     Column("weight", Double, nullable=False),
+    # How much it may ask for; NULL: what the settings say for every key, 0: no limit.
+    Column("requests_per_minute", Integer),
+    Column("queued_jobs", Integer),
+    Column("job_cost", Double),
+    Column("uploads_mb", Integer),
     Column("created_at", Double, nullable=False),
     CheckConstraint("weight > 0", name="weight_is_positive"),
 )
@@ -172,8 +226,17 @@ keys = Table(
     Column("secret_sha256", String(64), nullable=False),
     Column("created_at", Double, nullable=False),
     Column("last_used_at", Double),
-    # A key that was revoked stays: a service that ever had keys never opens by itself again.
+    # From when on it lets nobody in.  It stays: a service that ever had keys never opens by itself again.
     Column("revoked_at", Double),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_sha256", String(64), primary_key=True),
+    Column("key_id", String(16), ForeignKey("keys.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False, index=True),
 )
 
 images = Table(
@@ -194,10 +257,41 @@ images = Table(
     Column("thumbnail_key", Text, ForeignKey("files.key"), nullable=False),
     Column("model_revision", Text, nullable=False),
     Column("fingerprint", Text, nullable=False),
+    # Where its steps are kept: a list of files, each with the steps in it; null where none were.
+    Column("trajectory", Json),
     Column("created_at", Double, nullable=False),
+    # What is searched by, said once more here: an index reaches over one table.
+    Column("task", Text, nullable=False, server_default=text("''")),
+    Column("model", Text, nullable=False, server_default=text("''")),
+    Column("sampler", Text, nullable=False, server_default=text("''")),
+    Column("steps", Integer, nullable=False, server_default="0"),
+    Column("words", Words()),
+    # What its owner says of it.
+    Column("favourite", Boolean, nullable=False, server_default=false()),
+    Column("rating", Integer, nullable=False, server_default="0"),
+    # Nobody sees it from then on; it can be restored until it is removed for good.
+    Column("deleted_at", Double),
     UniqueConstraint("job_id", "index"),
-    Index("ix_images_owner_number", "owner", "number"),
+    # In the order of a list, with all that narrows one: what does not fit is passed over within the index.
+    Index(
+        "ix_images_shelf",
+        *("owner", "number", "deleted_at", "created_at", "task", "model", "sampler", "steps", "seed", "width"),
+        *("height", "favourite", "rating"),
+    ),
     sqlite_autoincrement=True,
+)
+
+_is_deleted = images.c.deleted_at.is_not(None)
+Index("ix_images_deleted", images.c.deleted_at, sqlite_where=_is_deleted, postgresql_where=_is_deleted)
+
+image_tags = Table(
+    "image_tags",
+    metadata,
+    Column("number", Integer, ForeignKey("images.number", ondelete="CASCADE"), primary_key=True),
+    Column("tag", Text, primary_key=True),
+    # The image's, so that one index finds a list.
+    Column("owner", Text, nullable=False),
+    Index("ix_image_tags_owner_tag_number", "owner", "tag", "number"),
 )
 
 files = Table(
@@ -207,7 +301,7 @@ files = Table(
     Column("kind", String(16), nullable=False),
     Column("job_id", String(32), ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("attempt", Integer, nullable=False),
-    CheckConstraint("kind IN ('image', 'thumbnail')", name="kind_is_known"),
+    CheckConstraint("kind IN ('image', 'thumbnail', 'trajectory', 'decoded')", name="kind_is_known"),
 )
 
 blobs = Table(
@@ -265,4 +359,61 @@ served_models = Table(
     metadata,
     Column("worker", Text, ForeignKey("workers.name", ondelete="CASCADE"), primary_key=True),
     Column("model", Text, ForeignKey("models.name", ondelete="CASCADE"), primary_key=True),
+)
+
+studies = Table(
+    "studies",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("id", String(32), nullable=False, unique=True),
+    Column("owner", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("kind", String(16), nullable=False),
+    # Every picture of a study is as large as every other.
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("repeats", Integer, nullable=False),
+    Column("created_at", Double, nullable=False),
+    CheckConstraint("kind IN ('real', 'preferred')", name="kind_is_known"),
+    Index("ix_studies_owner_number", "owner", "number"),
+    sqlite_autoincrement=True,
+)
+
+study_pairs = Table(
+    "study_pairs",
+    metadata,
+    Column("study_id", String(32), ForeignKey("studies.id", ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    # A copy of its own in the storage, and what it was copied from.
+    Column("a_key", Text, nullable=False),
+    Column("a_source", Text, nullable=False),
+    Column("b_key", Text, nullable=False),
+    Column("b_source", Text, nullable=False),
+)
+
+study_trials = Table(
+    "study_trials",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("study_id", String(32), ForeignKey("studies.id", ondelete="CASCADE"), nullable=False),
+    Column("rater_id", String(32), nullable=False),
+    Column("rater", Text, nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("pair", Integer, nullable=False),
+    Column("is_swapped", Boolean, nullable=False),
+    Column("is_repeat", Boolean, nullable=False),
+    # All that a rater's browser learns of a picture.
+    Column("left_token", String(32), nullable=False, unique=True),
+    Column("right_token", String(32), nullable=False, unique=True),
+    Column("created_at", Double, nullable=False),
+    UniqueConstraint("study_id", "rater_id", "position"),
+)
+
+study_answers = Table(
+    "study_answers",
+    metadata,
+    Column("trial_id", String(32), ForeignKey("study_trials.id", ondelete="CASCADE"), primary_key=True),
+    Column("choice", String(8), nullable=False),
+    Column("answered_at", Double, nullable=False),
+    CheckConstraint("choice IN ('left', 'right', 'tie')", name="choice_is_known"),
 )

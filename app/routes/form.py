@@ -6,8 +6,9 @@ from urllib.parse import urlencode
 from pydantic import ValidationError
 
 from app.errors import Invalid
-from app.faults import Fault, faults_of
+from app.faults import Fault, faults_in_form
 from app.jobs.catalogue import CatalogueEntry
+from app.jobs.recipe import Recipe
 from app.jobs.spec import Params, TextToImage
 
 FIELDS = (
@@ -44,8 +45,7 @@ def wish_of(fields: Mapping[str, str]) -> TextToImage:
     try:
         return TextToImage.model_validate_strings({"task": "text_to_image", **said})
     except ValidationError as error:
-        found = [{**finding, "loc": ("body", *finding["loc"])} for finding in error.errors()]
-        raise Invalid.of(*faults_of(found)) from None
+        raise Invalid.of(*faults_in_form(error)) from None
 
 
 def sentences(faults: Sequence[Fault]) -> dict[str, str]:
@@ -60,10 +60,12 @@ def sentences(faults: Sequence[Fault]) -> dict[str, str]:
     return beside
 
 
-def query_of(params: Params, seed: int) -> str:
-    """The query that fills the form with a recipe."""
-    fields = {field: getattr(params, field) for field in FIELDS if field not in ("size", "seed", "num_images")}
-    return urlencode({**fields, "size": f"{params.width}x{params.height}", "seed": seed})
+def query_of(recipe: Params | Recipe, seed: int | None) -> str:
+    """The query that fills the form with a recipe; what it does not say stays empty."""
+    fields = {field: getattr(recipe, field, None) for field in FIELDS if field not in ("size", "seed", "num_images")}
+    size = None if recipe.width is None or recipe.height is None else f"{recipe.width}x{recipe.height}"
+    said = {**fields, "size": size, "seed": seed}
+    return urlencode({field: value for field, value in said.items() if value is not None})
 
 
 def sizes(entry: CatalogueEntry) -> list[tuple[str, str]]:

@@ -1,12 +1,11 @@
 """Whether the process lives, whether the service can work, and which one it is."""
 
-from importlib.metadata import PackageNotFoundError, version
-
 from fastapi import APIRouter
 from redis.exceptions import RedisError
 
 from app.deps import House, Inside
 from app.errors import Unavailable, documented
+from app.jobs.build import installed_version
 from app.jobs.failures import StorageError, StoreUnavailable
 from app.schemas import LiveOut, ReadyOut, VersionOut, WorkerOut
 
@@ -39,14 +38,6 @@ def readyz(house: Inside) -> ReadyOut:
 async def show_version() -> VersionOut:
     """Which service this is."""
     return VersionOut(name="Darkroom", version=installed_version(), api="v1")
-
-
-def installed_version() -> str:
-    """The version of the installed package; 0 where the code runs from a folder that was never installed."""
-    try:
-        return version("darkroom")
-    except PackageNotFoundError:
-        return "0"
 
 
 def _needed(house: House) -> list[str]:

@@ -1,24 +1,18 @@
 """Published pictures: what is known of them, and their bytes."""
 
-import os
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi import APIRouter, Depends, Path, Request, Response
 
-from app.deps import House, Id, Inside, Viewer
-from app.errors import Invalid, NotFound, NotSatisfiable, Unavailable, documented
+from app import thumbnails
+from app.deps import Id, Inside, Viewer
+from app.errors import Invalid, NotFound, Unavailable, documented
+from app.jobs.failures import NoSuchFile
 from app.jobs.store import Image
+from app.routes.finding import Sought
 from app.routes.paging import Cursor, Limit, link_next
+from app.routes.sending import PARTLY, Part, send
 from app.schemas import API, ImageDetailOut, ImagesOut
-
-PARTLY: dict[int | str, dict[str, Any]] = {
-    206: {"description": "The part that was asked for"},
-    304: {"description": "The client has it already"},
-    **documented(NotFound, NotSatisfiable),
-}
 
 router = APIRouter(prefix=f"{API}/images", tags=["images"], responses=documented(Invalid, Unavailable))
 
@@ -32,33 +26,23 @@ def own_image(id: Id, house: Inside, viewer: Viewer) -> Image:
 
 OwnImage = Annotated[Image, Depends(own_image)]
 
-# One range; a client that asks for several gets the whole, which it must be ready for.
-_RANGE = re.compile(r"bytes=(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))")
+SIDES = {str(side): side for side in thumbnails.SIDES}
 
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which part of a file the client wants, and what it has already."""
-
-    if_none_match: Annotated[str | None, Header(max_length=8192)] = None
-    range: Annotated[str | None, Header(max_length=200)] = None
-    if_range: Annotated[str | None, Header(max_length=200)] = None
-
-
-Part = Annotated[Wanted, Depends(Wanted)]
-
+# Text: another side is not there, whether or not it is a number.
+Side = Annotated[str, Path(json_schema_extra={"enum": list(SIDES)})]
 
 @router.get("", operation_id="listImages")
 def index(
     house: Inside,
     viewer: Viewer,
+    sought: Sought,
     request: Request,
     response: Response,
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> ImagesOut:
-    """Your pictures, newest first."""
-    page = house.store.images(viewer, limit, cursor)
+    """Your pictures that fit all that is asked, newest first."""
+    page = house.store.gallery.search(viewer, sought, limit, cursor)
     link_next(request, response, page.next)
     return ImagesOut(items=[ImageDetailOut.of(image) for image in page.items], next_cursor=page.next)
 
@@ -82,71 +66,29 @@ def show(image: OwnImage) -> ImageDetailOut:
 def content(image: OwnImage, house: Inside, wanted: Part) -> Response:
     """The file exactly as it was developed.  Its ETag is its SHA-256."""
     headers = {"Content-Disposition": f'inline; filename="darkroom-{image.seed}.{suffix(image)}"'}
-    return _file(house, image.key, MEDIA_TYPES[image.format], image.sha256, headers, wanted)
+    return send(house, image.key, MEDIA_TYPES[image.format], image.sha256, headers, wanted)
 
 
 @router.get(
-    "/{id}/thumbnail/256",
+    "/{id}/thumbnail/{side}",
     operation_id="getImageThumbnail",
     response_class=Response,
     responses={200: {"content": {"image/webp": {}}}, **PARTLY},
 )
-@router.head("/{id}/thumbnail/256", include_in_schema=False)
-def thumbnail(image: OwnImage, house: Inside, wanted: Part) -> Response:
-    """The picture as a WebP that fits into 256 by 256 pixels."""
-    tag = f"{image.sha256}-256"
-    return _file(house, image.thumbnail_key, MEDIA_TYPES["webp"], tag, {}, wanted)
+@router.head("/{id}/thumbnail/{side}", include_in_schema=False)
+def thumbnail(image: OwnImage, side: Side, house: Inside, wanted: Part) -> Response:
+    """The picture as a WebP that fits into a square of so many pixels; never larger than the picture.
 
-
-def _file(
-    house: House,
-    key: str,
-    media_type: str,
-    tag: str,
-    headers: Mapping[str, str],
-    wanted: Wanted,
-) -> Response:
-    """What is stored under `key`, or the part of it that is wanted, or 304 if the client has it.
-
-    Each may be kept for ever.  Raises: NotSatisfiable; NoSuchFile; StorageError.
+    One larger than 256 is made when it is first asked for.
     """
-    etag = f'"{tag}"'
-    headers = {
-        **headers,
-        "ETag": etag,
-        "Cache-Control": "private, max-age=31536000, immutable",
-        "Accept-Ranges": "bytes",
-    }
-    if wanted.if_none_match is not None and _names(wanted.if_none_match, etag):
-        return Response(status_code=304, headers=headers)
-    # A range of another file would be patched into this one.
-    is_partial = wanted.range is not None and wanted.if_range in (None, etag)
-    if not is_partial or (match := _RANGE.fullmatch(str(wanted.range))) is None:
-        return Response(house.storage.get(key), headers=headers, media_type=media_type)
-    with house.storage.open(key) as file:
-        size = file.seek(0, os.SEEK_END)
-        first, last = _bounds(match, size)
-        file.seek(first)
-        headers["Content-Range"] = f"bytes {first}-{last}/{size}"
-        return Response(file.read(last - first + 1), 206, headers=headers, media_type=media_type)
-
-
-def _bounds(wanted: re.Match[str], size: int) -> tuple[int, int]:
-    """The first and the last byte of a range.  Raises: NotSatisfiable."""
-    first, last, suffix_length = wanted.groups()
-    if suffix_length is not None:
-        bounds = max(0, size - int(suffix_length)), size - 1
-    else:
-        bounds = int(first), min(int(last), size - 1) if last else size - 1
-    if bounds[0] > bounds[1]:
-        raise NotSatisfiable(f"There are {size} bytes.", headers={"Content-Range": f"bytes */{size}"})
-    return bounds
-
-
-def _names(if_none_match: str, etag: str) -> bool:
-    """Whether the header names our tag; W/ does not matter when a GET is compared."""
-    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
-    return etag in tags or tags == ["*"]
+    if side not in SIDES:
+        raise NotFound("No such thing is known here.")
+    key, tag = thumbnails.key_of(image, SIDES[side]), f"{image.sha256}-{side}"
+    try:
+        return send(house, key, MEDIA_TYPES["webp"], tag, {}, wanted)
+    except NoSuchFile:
+        thumbnails.make(house, image, SIDES[side])
+        return send(house, key, MEDIA_TYPES["webp"], tag, {}, wanted)
 
 
 def suffix(image: Image) -> str:

@@ -12,13 +12,18 @@ from app.errors import (
     BadRequest,
     Conflict,
     Invalid,
+    NoModels,
     NotFound,
+    QueueFull,
+    QuotaReached,
+    TooCostly,
     TooLarge,
+    TooOften,
     Unavailable,
     UnsupportedMedia,
     documented,
 )
-from app.jobs.spec import MAX_DATA_BYTES, TASKS, Wish
+from app.jobs.spec import INTERNAL_TASKS, MAX_DATA_BYTES, TASKS, Wish
 from app.jobs.store import Job, State
 from app.routes.paging import Cursor, Limit, link_next
 from app.schemas import API, JobOut, JobsOut
@@ -27,6 +32,9 @@ MAX_WAIT_S = 60.0
 RETRY_AFTER_S = 1
 
 PATH = f"{API}/jobs"
+
+SHARE = (TooCostly, TooOften, QuotaReached, Unavailable, QueueFull)
+"""Why a job that could be developed is not taken."""
 
 # An image and a mask in base64, and a prompt.
 MAX_BODY_BYTES = 2 * MAX_DATA_BYTES * 4 // 3 + (1 << 20)
@@ -82,7 +90,7 @@ IdempotencyKey = Annotated[
     operation_id="submitJob",
     status_code=202,
     dependencies=[Depends(json_only)],
-    responses=documented(BadRequest, TooLarge, UnsupportedMedia),
+    responses=documented(BadRequest, TooLarge, UnsupportedMedia, NoModels, *SHARE),
 )
 def submit(
     wish: Wished,
@@ -96,7 +104,7 @@ def submit(
 
     With an `Idempotency-Key` of the last day and the same body, the job of then is told and nothing is queued.
     """
-    return _accepted(house, desk.submit(house, wish, owner, tasks.add_task, idempotency_key), response)
+    return accepted(house, desk.submit(house, wish, owner, tasks.add_task, idempotency_key), response)
 
 
 @router.get("", operation_id="listJobs")
@@ -106,11 +114,11 @@ def index(
     request: Request,
     response: Response,
     state: State | None = None,
-    task: Annotated[str | None, Query(json_schema_extra={"enum": list(TASKS)}, max_length=200)] = None,
+    task: Annotated[str | None, Query(json_schema_extra={"enum": [*TASKS, *INTERNAL_TASKS]}, max_length=200)] = None,
     limit: Limit = 20,
     cursor: Cursor = None,
 ) -> JobsOut:
-    """Your jobs, newest first."""
+    """Your jobs, newest first; those that verify or decode only where `task` names them."""
     page = house.store.jobs(viewer, state, limit, cursor, task)
     link_next(request, response, page.next)
     return JobsOut(items=[_out(house, job) for job in page.items], next_cursor=page.next)
@@ -138,17 +146,18 @@ def cancel(id: Id, house: Inside, viewer: Viewer, tasks: BackgroundTasks) -> Job
     return _out(house, desk.cancel(house, id, viewer, tasks.add_task))
 
 
-@router.post("/{id}/retry", operation_id="retryJob", status_code=202, responses=documented(NotFound))
+@router.post("/{id}/retry", operation_id="retryJob", status_code=202, responses=documented(NotFound, *SHARE))
 def retry(job: OwnJob, house: Inside, owner: Owner, tasks: BackgroundTasks, response: Response) -> JobOut:
     """Queue a new job of the same recipe, seed included."""
-    return _accepted(house, desk.queue(house, job.params, owner, tasks.add_task, job.warnings), response)
+    return accepted(house, desk.queue(house, job.params, owner, tasks.add_task, job.warnings), response)
 
 
-def _accepted(house: House, job: Job, response: Response) -> JobOut:
-    accepted = _out(house, job)
-    response.headers["Location"] = accepted.links.self
+def accepted(house: House, job: Job, response: Response) -> JobOut:
+    """What a 202 says of a job: where it is, and when to look again."""
+    told = _out(house, job)
+    response.headers["Location"] = told.links.self
     response.headers["Retry-After"] = str(RETRY_AFTER_S)
-    return accepted
+    return told
 
 
 def _out(house: House, job: Job) -> JobOut:

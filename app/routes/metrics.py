@@ -25,7 +25,7 @@ router = APIRouter(tags=["operations"], responses=documented(Unavailable))
 _ENDS = (State.SUCCEEDED, State.CANCELLED)
 
 
-@router.get(PATH, operation_id="getMetrics", response_class=Response)
+@router.get(PATH, operation_id="getMetrics", response_class=Response, responses=documented(Forbidden))
 def metrics(request: Request, house: Inside, asking: Asking) -> Response:
     """Queue, workers and work in Prometheus' text format.  Once there are keys, this needs an admin's."""
     if house.store.keys.exist() and not asking.is_admin:

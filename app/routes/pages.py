@@ -1,4 +1,4 @@
-"""The pages: rendered here, whole without JavaScript; with it, parts of them are fetched and stay current."""
+"""The first page: the form, what is on its way, the last prints.  Whole without JavaScript, as every page is."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated
@@ -7,20 +7,22 @@ from fastapi import APIRouter, BackgroundTasks, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
 from app import desk
-from app.deps import House, Id, Inside, Owner, OwnJob, Viewer, form_only
+from app.deps import House, Inside, Owner, Viewer, form_only
 from app.errors import Invalid, problem_of
 from app.faults import Fault
-from app.jobs.failures import NotCancellable, SpecError, UnknownModel
-from app.jobs.spec import draw_seed
-from app.jobs.store import Job, State
+from app.jobs.catalogue import CatalogueEntry
+from app.jobs.failures import SpecError, UnknownModel
+from app.jobs.recipe import NoRecipe, read
+from app.jobs.store import State
 from app.routes import form
-from app.routes.images import OwnImage, suffix
-from app.routes.paging import Cursor
-from app.routes.rendering import Card, is_part, recipe_of, render
+from app.routes.cards import cards, shown
+from app.routes.rendering import READ, is_part, render
+from app.routes.uploads import MAX_BODY_BYTES, sent_file
 
 LATEST = 16
-PER_PAGE = 48
-READ = ["GET", "HEAD"]
+
+RECALL = "/recall"
+LARGE_BODIES = {RECALL: MAX_BODY_BYTES}
 
 router = APIRouter(include_in_schema=False)
 
@@ -48,78 +50,31 @@ def develop(
         job = desk.submit(house, form.wish_of(fields), owner, tasks.add_task)
     except (Invalid, SpecError, UnknownModel) as error:
         return _bench(request, house, viewer, fields, problem_of(error).faults)
-    return _shown(request, house, job)
+    return shown(request, house, job)
 
 
-@router.api_route("/jobs/{id}", methods=READ)
-def job(request: Request, job: OwnJob, house: Inside) -> Response:
-    """One job; without JavaScript the page loads itself again until it is done."""
-    return render(request, "job.html", card=_cards(house, [job])[0])
-
-
-@router.api_route("/jobs/{id}/card", methods=READ)
-def card(request: Request, job: OwnJob, house: Inside) -> Response:
-    """The part of a page that shows one job."""
-    return render(request, "_job.html", card=_cards(house, [job])[0])
-
-
-@router.post("/jobs/{id}/cancel")
-def cancel(request: Request, id: Id, house: Inside, viewer: Viewer, tasks: BackgroundTasks) -> Response:
-    """Cancel the job and show it; one that has ended meanwhile is shown as it is."""
+@router.post(RECALL)
+def recall(data: Annotated[bytes, Depends(sent_file)]) -> Response:
+    """Fill the form with the recipe that a picture of ours, or of A1111's kin, holds."""
     try:
-        job = desk.cancel(house, id, viewer, tasks.add_task)
-    except NotCancellable:
-        job = house.store.get(id, viewer)
-    return _shown(request, house, job)
-
-
-@router.post("/jobs/{id}/retry")
-def retry(request: Request, job: OwnJob, house: Inside, owner: Owner, tasks: BackgroundTasks) -> Response:
-    """Queue the same recipe again and show the new job."""
-    return _shown(request, house, desk.queue(house, job.params, owner, tasks.add_task, job.warnings))
-
-
-@router.api_route("/images", methods=READ)
-def images(request: Request, house: Inside, viewer: Viewer, cursor: Cursor = None) -> Response:
-    """The contact sheet: every print, newest first."""
-    page = house.store.images(viewer, PER_PAGE, cursor)
-    return render(request, "images.html", images=page.items, next=page.next, is_first=cursor is None)
-
-
-@router.api_route("/images/{id}", methods=READ)
-def image(request: Request, image: OwnImage) -> Response:
-    """One print and its recipe."""
-    filled = form.query_of(image.params, image.seed)
-    name = f"darkroom-{image.seed}.{suffix(image)}"
-    return render(request, "image.html", image=image, recipe=recipe_of(image), form_query=filled, file_name=name)
-
-
-@router.post("/images/{id}/again")
-def again(request: Request, image: OwnImage, house: Inside, owner: Owner, tasks: BackgroundTasks) -> Response:
-    """Queue the print's recipe with a new seed, and show the new job."""
-    params = image.params.model_copy(update={"seed": draw_seed(), "num_images": 1})
-    warnings = house.store.get(image.job_id, owner).warnings
-    return _shown(request, house, desk.queue(house, params, owner, tasks.add_task, warnings))
-
-
-def _shown(request: Request, house: House, job: Job) -> Response:
-    """The job's card where htmx asked, else the way to its page."""
-    if is_part(request):
-        return render(request, "_job.html", card=_cards(house, [job])[0])
-    return RedirectResponse(f"/jobs/{job.id}", status_code=303)
+        recipe = read(data)
+    except NoRecipe:
+        raise Invalid.of(Fault(pointer="#/file", detail="must be a PNG, WebP or JPEG that holds a recipe")) from None
+    return RedirectResponse(f"/?{form.query_of(recipe, recipe.seed)}", status_code=303)
 
 
 def _bench(
     request: Request, house: House, viewer: str | None, fields: Mapping[str, str], faults: Sequence[Fault] = ()
 ) -> Response:
     """The first page, its form filled with `fields`; where htmx sent a form with faults, the form alone."""
-    entry = desk.default_model(house, "text_to_image")
+    able = [entry for entry in house.store.catalogue() if "text_to_image" in entry.tasks]
+    entry = _named(able, fields["model"]) or desk.default_model(house, "text_to_image")
     filled = {
         "wish": fields,
         "faults": form.sentences(faults),
         "is_open": any(fields[field] for field in form.FOLDED),
         "entry": entry,
-        "models": [entry.name for entry in house.store.catalogue() if "text_to_image" in entry.tasks],
+        "models": [each.name for each in able],
         "sizes": form.sizes(entry),
     }
     status = 422 if faults else 200
@@ -131,9 +86,8 @@ def _bench(
         job for state in (State.QUEUED, State.RUNNING) for job in house.store.jobs(viewer, state, limit=LATEST).items
     ]
     latest = house.store.images(viewer, LATEST).items
-    return render(request, "index.html", status=status, cards=_cards(house, alive), images=latest, **filled)
+    return render(request, "index.html", status=status, cards=cards(house, alive), images=latest, **filled)
 
 
-def _cards(house: House, jobs: Sequence[Job]) -> list[Card]:
-    served = {model for worker in house.store.workers_alive() for model in worker.models}
-    return [Card(job, house.store.position(job), job.model in served) for job in jobs]
+def _named(entries: Sequence[CatalogueEntry], name: str) -> CatalogueEntry | None:
+    return next((entry for entry in entries if entry.name == name), None)

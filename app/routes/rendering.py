@@ -10,7 +10,7 @@ from fastapi import Request, Response
 from fastapi.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from app.errors import Problem
+from app.errors import Problem, Unauthorized
 from app.jobs.store import Image, Job, State
 
 if TYPE_CHECKING:
@@ -18,6 +18,19 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent.parent
 STATIC = HERE / "static"
+
+READ = ["GET", "HEAD"]
+"""How a page may be asked for."""
+
+ROOMS = (
+    ("/", "Develop"),
+    ("/images", "Gallery"),
+    ("/edit", "Edit"),
+    ("/upscale", "Upscale"),
+    ("/jobs", "Jobs"),
+    ("/study", "Study"),
+)
+"""What the head of every page leads to, in this order: Develop, Gallery, Edit, Upscale, Jobs, Study."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +90,7 @@ def _templates() -> "Jinja2Templates":
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.globals["asset"] = asset
+    environment.globals.update(asset=asset, rooms=ROOMS)
     return Jinja2Templates(env=environment)
 
 
@@ -98,8 +111,15 @@ def render(request: Request, template: str, *, status: int = 200, **context: Any
 def problem_page(request: Request, problem: Problem, request_id: str) -> Response:
     """A problem for a person: a page of its own, or where htmx asked, the notice on the page there is."""
     part = is_part(request)
+    context: dict[str, Any] = {"problem": problem, "request_id": request_id}
     template = "_notice.html" if part else "problem.html"
-    response = render(request, template, status=problem.status, problem=problem, request_id=request_id)
+    if isinstance(problem, Unauthorized) and not part:
+        # Where the visitor was going, so that the way goes on after the key was shown.
+        url = request.url
+        template, context = "sign_in.html", {"next": f"{url.path}?{url.query}".rstrip("?"), "is_wrong": False}
+        if request.method != "GET":
+            context["next"] = "/"
+    response = render(request, template, status=problem.status, **context)
     response.headers.update(problem.headers or {})
     if part:
         response.headers.update({"HX-Retarget": "#notice", "HX-Reswap": "outerHTML"})

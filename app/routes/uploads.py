@@ -8,7 +8,16 @@ from starlette.datastructures import UploadFile
 
 from app import intake
 from app.deps import Inside, Owner
-from app.errors import BadRequest, Invalid, TooLarge, Unavailable, UnsupportedMedia, documented
+from app.errors import (
+    BadRequest,
+    Invalid,
+    QuotaReached,
+    TooLarge,
+    TooOften,
+    Unavailable,
+    UnsupportedMedia,
+    documented,
+)
 from app.faults import Fault
 from app.jobs.spec import MAX_FILE_BYTES
 from app.schemas import API, UploadOut
@@ -56,7 +65,7 @@ async def sent_file(request: Request) -> bytes:
     operation_id="uploadImage",
     status_code=201,
     openapi_extra=BODY,
-    responses=documented(BadRequest, TooLarge, UnsupportedMedia),
+    responses=documented(BadRequest, TooLarge, UnsupportedMedia, TooOften, QuotaReached),
 )
 def upload(data: Annotated[bytes, Depends(sent_file)], house: Inside, owner: Owner) -> UploadOut:
     """Keep a PNG, JPEG or WebP for a day, for jobs to be made from.  What it says besides its pixels is dropped."""

@@ -1,14 +1,21 @@
 """What the API answers, as its clients see it.  What it may be asked lies in `app.jobs.spec`."""
 
 from app.schemas.answer import API, Answer
+from app.schemas.keeping import MAX_IDS, BulkIn, BulkOut, DeleteIn, OpinionIn, RestoreIn, TagIn, ZipIn
 from app.schemas.pictures import ImageDetailOut, ImageOut, ImagesOut, UploadOut
-from app.schemas.recipes import ParamsOut, complete
+from app.schemas.recipes import ParamsOut, RecipeOut, complete
 from app.schemas.service import LiveOut, ModelOut, ModelsOut, ReadyOut, SamplerOut, SamplersOut, VersionOut, WorkerOut
+from app.schemas.trajectories import DecodedOut, StepOut, TrajectoryOut, VerdictOut
 from app.schemas.work import ErrorOut, EstimateOut, JobOut, JobsOut, LinksOut, ProgressOut, TimingsOut
 
 __all__ = [
     "API",
+    "MAX_IDS",
     "Answer",
+    "BulkIn",
+    "BulkOut",
+    "DecodedOut",
+    "DeleteIn",
     "ErrorOut",
     "EstimateOut",
     "ImageDetailOut",
@@ -20,14 +27,22 @@ __all__ = [
     "LiveOut",
     "ModelOut",
     "ModelsOut",
+    "OpinionIn",
     "ParamsOut",
     "ProgressOut",
     "ReadyOut",
+    "RecipeOut",
+    "RestoreIn",
     "SamplerOut",
     "SamplersOut",
+    "StepOut",
+    "TagIn",
     "TimingsOut",
+    "TrajectoryOut",
     "UploadOut",
+    "VerdictOut",
     "VersionOut",
     "WorkerOut",
+    "ZipIn",
     "complete",
 ]

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from app.jobs.store import Image, Upload
 from app.schemas.answer import API, Answer
-from app.schemas.recipes import ParamsOut, complete
+from app.schemas.recipes import PictureParamsOut, complete_picture
 
 
 class ImageOut(Answer):
@@ -45,9 +45,13 @@ class ImageDetailOut(ImageOut):
 
     job_id: str
     format: str
-    params: ParamsOut
+    params: PictureParamsOut
     fingerprint: str = Field(description="device and build; under the same one the same recipe is the same picture")
     created_at: datetime
+    favourite: bool
+    rating: int = Field(description="0 to 5 stars; 0 is not rated")
+    tags: list[str]
+    deleted_at: datetime | None = Field(description="null unless it was deleted and can be restored")
 
     @classmethod
     def of(cls, image: Image, **more: Any) -> Self:
@@ -56,9 +60,13 @@ class ImageDetailOut(ImageOut):
             image,
             job_id=image.job_id,
             format=image.format,
-            params=complete(image.params, image.model_revision),
+            params=complete_picture(image.params, image.model_revision),
             fingerprint=image.fingerprint,
             created_at=image.created_at,
+            favourite=image.favourite,
+            rating=image.rating,
+            tags=list(image.tags),
+            deleted_at=image.deleted_at,
             **more,
         )
 

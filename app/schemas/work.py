@@ -10,6 +10,7 @@ from app.jobs.store import Job, State
 from app.schemas.answer import API, Answer
 from app.schemas.pictures import ImageOut
 from app.schemas.recipes import ParamsOut, complete
+from app.schemas.trajectories import DecodedOut, VerdictOut, result_of
 
 
 class ProgressOut(Answer):
@@ -64,6 +65,7 @@ class JobOut(Answer):
     progress: ProgressOut
     params: ParamsOut
     images: list[ImageOut]
+    result: VerdictOut | DecodedOut | None = Field(description="what a job about an image found; null for all others")
     error: ErrorOut | None
     created_at: datetime
     started_at: datetime | None
@@ -86,6 +88,7 @@ class JobOut(Answer):
             progress=ProgressOut(**asdict(job.progress)),
             params=complete(job.params, job.model_revision),
             images=[ImageOut.of(image) for image in job.images],
+            result=result_of(job),
             error=None if job.error is None else ErrorOut(**asdict(job.error)),
             created_at=job.created_at,
             started_at=job.started_at,

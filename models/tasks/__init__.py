@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from models.row import Row
 from models.tasks import image_to_image, inpaint, super_resolution, text_to_image
+from models.tasks.decode import Decode, at_the_end
 from models.tasks.image_to_image import ImageToImage
 from models.tasks.inpaint import Inpaint
 from models.tasks.super_resolution import SuperResolution
@@ -17,9 +18,9 @@ from models.tasks.text_to_image import TextToImage, enlargement
 if TYPE_CHECKING:
     from models.pipeline import Pipeline
 
-Request = TextToImage | ImageToImage | Inpaint | SuperResolution
+Request = TextToImage | ImageToImage | Inpaint | SuperResolution | Decode
 
-__all__ = ["ImageToImage", "Inpaint", "Request", "SuperResolution", "TextToImage", "begin", "enlargement"]
+__all__ = ["Decode", "ImageToImage", "Inpaint", "Request", "SuperResolution", "TextToImage", "begin", "enlargement"]
 
 
 def begin(pipeline: Pipeline, request: Request) -> list[Row]:
@@ -36,3 +37,5 @@ def begin(pipeline: Pipeline, request: Request) -> list[Row]:
             return inpaint.begin(pipeline, request)
         case SuperResolution():
             return super_resolution.begin(pipeline, request)
+        case Decode():
+            return at_the_end(pipeline, request, begin(pipeline, request.of)[0])

@@ -34,6 +34,7 @@ class Inpaint(Prompted):
     strength: 0 < s <= 1, how far what is repainted is noised; 1 starts from pure noise.
     feather: 0..64 pixels around the mask over which the new fades into the old. Beyond mask and feather every
     pixel of the result equals the image's.
+    blend: whether colours that are a little off are drawn to those around the mask, so that no seam shows.
     A picture larger than the model's native size is developed around the mask.
     """
 
@@ -41,6 +42,7 @@ class Inpaint(Prompted):
     mask: NDArray[np.generic] | Tensor
     strength: float = 1.0
     feather: int = 0
+    blend: bool = True
 
 
 def begin(pipeline: Pipeline, request: Inpaint) -> list[Row]:
@@ -59,7 +61,7 @@ def begin(pipeline: Pipeline, request: Inpaint) -> list[Row]:
     hole = pad(region.shrink_mask(mask), *canvas)
     around = pad(region.shrink_image(image), *canvas)
     share = soft_edge(region.of(mask), request.feather)[0, 0, :, :, None].numpy()
-    finishing = Paste(to_pixels(image[0]), region, share)
+    finishing = Paste(to_pixels(image[0]), region, share, request.blend)
 
     x0 = pipeline.encode_image(around)
     told = given(pipeline, around, hole) if takes_mask(pipeline) else None

@@ -30,6 +30,9 @@ class Prompted:
 
     `noise` (num_images, c, h/f, w/f) float32 replaces the initial noise. Step i of n is guided if and only if
     guidance_interval[0] <= i / n < guidance_interval[1].
+
+    reproducible: whatever a network computes for the picture is computed in one fixed shape, guided or not, so that
+    the bytes are equal whoever shares the device. It costs an unguided picture as much as a guided one.
     """
 
     prompt: str
@@ -43,6 +46,7 @@ class Prompted:
     eta: float = 0.0
     num_images: int = 1
     noise: Tensor | None = None
+    reproducible: bool = False
 
 
 def noise_rows(
@@ -85,6 +89,7 @@ def noise_rows(
                 uncond=uncond,
                 generator=generator,
                 extra=extra,
+                reproducible=request.reproducible,
             )
         )
     return rows
@@ -135,5 +140,5 @@ def _text(
             parse(text, request.prompt_syntax)
         except ValueError as error:
             raise RequestError(field, f"cannot be weighted: {error}") from error
-    negative_prompt = request.negative_prompt if is_guided else None
+    negative_prompt = request.negative_prompt if is_guided or request.reproducible else None
     return pipeline.encode_text(request.prompt, negative_prompt, request.prompt_syntax)

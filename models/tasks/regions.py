@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.pixels import Crop
+from models.tasks.seams import without_seam
 
 # A region shows the model half as much again as it has to repaint.
 _SURROUNDINGS = 1.5
@@ -94,12 +95,13 @@ def soft_edge(mask: Tensor, feather: int) -> Tensor:
 class Paste:
     """Finishes a repainted region: laid onto the picture (h, w, 3) in 8 bit by its share (p, q, 1) of each pixel.
 
-    Where the share is 0, every byte is the picture's own.
+    Where the share is 0, every byte is the picture's own. With `blend` the seam is taken off what is laid on.
     """
 
     picture: NDArray[np.uint8]
     region: Region
     share: NDArray[np.float32]
+    blend: bool = True
 
     def __call__(self, image: Tensor) -> NDArray[np.uint8]:
         """Shapes: the decoded region (3, ...), padded as it was developed, to (h, w, 3) uint8."""
@@ -109,9 +111,17 @@ class Paste:
             self.region.top : self.region.top + self.region.height,
             self.region.left : self.region.left + self.region.width,
         ]
-        mixed = np.rint(self.share * new + (1 - self.share) * target).astype(np.uint8)
+        colours = self._blended(new, target) if self.blend else new
+        mixed = np.rint(self.share * colours + (1 - self.share) * target).astype(np.uint8)
         target[:] = np.where(self.share > 0, mixed, target)
         return pasted
+
+    def _blended(self, new: NDArray[np.uint8], old: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(p, q, 3) each."""
+        images = [torch.from_numpy(pixels).permute(2, 0, 1).float() for pixels in (new, old.copy())]
+        blended = without_seam(images[0], images[1], torch.from_numpy(self.share[:, :, 0] == 0))
+        colours: NDArray[np.float32] = blended.permute(1, 2, 0).numpy()
+        return colours
 
 
 def _resized(image: Tensor, size: tuple[int, int]) -> Tensor:

@@ -19,7 +19,7 @@ from models.noise import draw
 from models.pixels import Picture, as_image, pad, padded_side, to_pixels
 from models.process import add_noise
 from models.row import Row
-from models.tasks.consistency import box_average, project
+from models.tasks.consistency import box_average, keep_colours, project
 from models.tasks.prompted import Prompted, from_noise, noise_rows
 from models.tiling import Tiling
 
@@ -34,6 +34,7 @@ class SuperResolution(Prompted):
     scale: the model's own, or 2 from a model of 4, by averaging boxes of 2 x 2.
     noise_level: how much the image is noised for the network; more invents more.
     consistent: the result, averaged over scale x scale boxes, equals the image within 1 / 255 per channel.
+    keep_colours: whether what drifts from the image's colours is drawn back to them.
     """
 
     image: Picture
@@ -41,11 +42,12 @@ class SuperResolution(Prompted):
     scale: int | None = None
     noise_level: int = 20
     consistent: bool = False
+    keep_colours: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Enlarge:
-    """Finishes an enlargement: cut to size, averaged to the scale that was asked, made consistent if it was.
+    """Finishes an enlargement: cut to size, averaged to the scale that was asked, its colours kept as it was asked.
 
     small (3, h, w) is the picture that was enlarged; `average` the side of the boxes that become one pixel.
     """
@@ -54,6 +56,7 @@ class Enlarge:
     scale: int
     average: int
     consistent: bool
+    keep_colours: bool
 
     def __call__(self, image: Tensor) -> NDArray[np.uint8]:
         """Shapes: the decoded picture (3, ...) of the padded one, to (scale h, scale w, 3) uint8."""
@@ -61,8 +64,11 @@ class Enlarge:
         large = image[:, :height, :width].float().clamp(-1, 1)
         if self.average > 1:
             large = box_average(large, self.average)
+        small = self.small.to(large.device)
+        if self.keep_colours:
+            large = keep_colours(large, small)
         if self.consistent:
-            large = project(large, self.small.to(large.device))
+            large = project(large, small)
         return to_pixels(large)
 
 
@@ -91,7 +97,7 @@ def begin(pipeline: Pipeline, request: SuperResolution) -> list[Row]:
     for row in rows:
         row.class_label = request.noise_level
         row.tiling = _tiling(pipeline, height, width)
-        row.finishing = Enlarge(image[0], scale, factor // scale, request.consistent)
+        row.finishing = Enlarge(image[0], scale, factor // scale, request.consistent, request.keep_colours)
     return from_noise(rows)
 
 

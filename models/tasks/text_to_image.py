@@ -39,6 +39,7 @@ def enlargement(request: TextToImage, picture: NDArray[np.uint8], seed: int) -> 
         prompt_syntax=request.prompt_syntax,
         seed=seed,
         scale=request.upscale,
+        reproducible=request.reproducible,
     )
 
 

@@ -17,6 +17,7 @@ from models.networks.autoencoder import Autoencoder, to_uint8
 from models.training.batches import Batch, seeded_weights
 from models.training.config import AutoencoderTraining
 from models.training.contact_sheet import contact_sheet
+from models.training.linear_start import start_linear
 from models.training.parallel import ALONE, Group
 from models.training.sources import open_source, stream
 
@@ -31,6 +32,8 @@ class AutoencoderObjective:
         self.memory_format = torch.channels_last if device.type == "cuda" else torch.contiguous_format
         with seeded_weights(config.seed):
             self.network = Autoencoder(PRESETS[config.preset].autoencoder)
+        if config.linear_start:
+            start_linear(self.network, self.source.draw(0, 512, seed=config.seed).images)
 
     def batches(self, first_step: int) -> Iterator[Batch]:
         """What the config says to learn from."""

@@ -66,6 +66,7 @@ class AutoencoderTraining(TrainingConfig):
 
     gradient_weight: float = 1.0
     kl_weight: float = 1e-5
+    linear_start: bool = False  # begin as principal components instead of at random (linear_start.py)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

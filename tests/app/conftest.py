@@ -15,10 +15,11 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from PIL import Image as Pixels
 
+from app.connections import Connection
 from app.jobs.catalogue import CatalogueEntry
 from app.jobs.settings import Settings
 from app.jobs.spec import image_seed
-from app.jobs.storage import image_key, open_storage, thumbnail_key
+from app.jobs.storage import Storage, image_key, open_storage, thumbnail_key
 from app.jobs.store import Claim, Job, PublishedImage, Store, Succeeded
 from app.main import create_app
 
@@ -88,53 +89,59 @@ def develop(store: Store, settings: Settings, claim: Callable[[], Claim]) -> Cal
     """Does all of a worker's work for the oldest queued job, in one colour and without a model."""
     storage = open_storage(settings.resolved_storage_url)
 
-    def published(claim: Claim, index: int) -> PublishedImage:
-        params = claim.params
-        pixels = Pixels.new("RGB", (params.width, params.height), (180, 40 * index % 256, 30))
-        file, thumbnail = io.BytesIO(), io.BytesIO()
-        pixels.save(file, params.format.upper())
-        pixels.save(thumbnail, "WEBP")
-        key = image_key(claim.job_id, claim.attempt, index, params.format)
-        small = thumbnail_key(claim.job_id, claim.attempt, index, 256)
-        storage.put(key, file.getvalue())
-        storage.put(small, thumbnail.getvalue())
-        return PublishedImage(
-            index=index,
-            seed=image_seed(params.seed, index),
-            width=params.width,
-            height=params.height,
-            sha256=hashlib.sha256(file.getvalue()).hexdigest(),
-            size_bytes=len(file.getvalue()),
-            key=key,
-            thumbnail_key=small,
-        )
-
     def work() -> Job:
         mine = claim()
-        images = tuple(published(mine, index) for index in range(mine.params.num_images))
-        assert store.finish(mine, Succeeded(images, TIMINGS, model_revision="r1", fingerprint="cpu-test"))
+        assert finish(store, storage, mine)
         return store.get(mine.job_id, mine.owner)
 
     return work
 
 
+def finish(store: Store, storage: Storage, claim: Claim) -> bool:
+    """Develop what was claimed; returns whether the job ended so."""
+    images = tuple(_published(storage, claim, index) for index in range(claim.params.num_images))
+    return store.finish(claim, Succeeded(images, TIMINGS, model_revision="r1", fingerprint="cpu-test"))
+
+
+def _published(storage: Storage, claim: Claim, index: int) -> PublishedImage:
+    params = claim.params
+    pixels = Pixels.new("RGB", (params.width, params.height), (180, 40 * index % 256, 30))
+    file, thumbnail = io.BytesIO(), io.BytesIO()
+    pixels.save(file, params.format.upper())
+    pixels.save(thumbnail, "WEBP")
+    key = image_key(claim.job_id, claim.attempt, index, params.format)
+    small = thumbnail_key(claim.job_id, claim.attempt, index, 256)
+    storage.put(key, file.getvalue())
+    storage.put(small, thumbnail.getvalue())
+    return PublishedImage(
+        index=index,
+        seed=image_seed(params.seed, index),
+        width=params.width,
+        height=params.height,
+        sha256=hashlib.sha256(file.getvalue()).hexdigest(),
+        size_bytes=len(file.getvalue()),
+        key=key,
+        thumbnail_key=small,
+    )
+
+
 @pytest.fixture
 def serve() -> Callable[[FastAPI], AbstractContextManager[str]]:
     """Puts an app behind a real socket, in a thread, for the length of a `with`; gives its URL."""
-    return _served
+    return served
 
 
 @pytest.fixture
 def url(app: FastAPI, store: Store, entry: CatalogueEntry) -> Iterator[str]:
     """The URL of a really running API that knows one model."""
     store.register_model("worker-1", entry)
-    with _served(app) as url:
+    with served(app) as url:
         yield url
 
 
 @contextmanager
-def _served(app: FastAPI) -> Iterator[str]:
-    config = uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=5)
+def served(app: FastAPI) -> Iterator[str]:
+    config = uvicorn.Config(app, http=Connection, port=0, log_level="warning", timeout_graceful_shutdown=5)
     server = uvicorn.Server(config)
     listener = config.bind_socket()
     listener.listen()

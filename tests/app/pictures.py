@@ -2,6 +2,7 @@
 
 import base64
 import io
+import random
 from typing import Any
 
 from PIL import Image, ImageDraw
@@ -19,6 +20,11 @@ def photo(width: int = 96, height: int = 64, format: str = "PNG") -> bytes:
     columns = Image.linear_gradient("L").resize((height, width)).transpose(Image.Transpose.ROTATE_90)
     rows = Image.linear_gradient("L").resize((width, height))
     return file_of(Image.merge("RGB", (columns, rows, Image.new("L", (width, height), 90))), format)
+
+
+def noise(width: int, height: int) -> bytes:
+    """A picture that no compression makes smaller: three bytes a pixel."""
+    return file_of(Image.frombytes("RGB", (width, height), random.Random(width).randbytes(width * height * 3)))
 
 
 def mask(width: int = 96, height: int = 64, box: tuple[int, int, int, int] = (30, 20, 60, 50)) -> bytes:

@@ -132,6 +132,25 @@ def test_a_key_is_made_printed_once_listed_and_revoked(tmp_path: Path, monkeypat
     assert "revoked" in runner.invoke(cli, ["keys", "list"]).output
 
 
+def test_a_key_is_rotated_and_its_name_limited(data_dir: Path, store: Store) -> None:
+    runner = CliRunner()
+    token = runner.invoke(cli, ["keys", "create", "ann", "--queued-jobs", "3"]).output.strip()
+    key_id = token.split("_")[1]
+    rotated = runner.invoke(cli, ["keys", "rotate", key_id, "--overlap", "1"]).output.strip()
+    assert (known := store.keys.admit(token)) is not None
+    assert store.keys.admit(rotated) == known
+    limited = runner.invoke(cli, ["keys", "limit", "ann", "--requests-per-minute", "0", "--job-cost", "1e6"]).output
+    assert limited == (
+        "ann: requests per minute without limit, queued jobs 3, job cost 1e+06, uploads 2000 MB\n"
+    )
+    first, second = runner.invoke(cli, ["keys", "list"]).output.splitlines()
+    assert "good until" in first
+    assert second.endswith("never used  requests-per-minute 0  queued-jobs 3  job-cost 1e+06") or "used" in second
+
+    nobody = runner.invoke(cli, ["keys", "limit", "bob", "--queued-jobs", "1"])
+    assert nobody.exit_code == 1
+
+
 def test_an_impossible_name_is_one_sentence(data_dir: Path) -> None:
     done = darkroom("keys", "create", "no name", DARKROOM_DATA_DIR=str(data_dir))
     assert done.returncode == 1

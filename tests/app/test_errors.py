@@ -194,6 +194,7 @@ def test_every_error_of_the_hallway_that_a_request_can_meet_is_foreseen(error: t
     made = error.__new__(error)
     for attribute in ("field", "message", "known", "state", "limit", "role"):
         setattr(made, attribute, "x")
+    made.retry_after_s = 1.0  # type: ignore[attr-defined]
     assert not isinstance(problem_of(made), Internal)
 
 

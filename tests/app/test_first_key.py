@@ -123,7 +123,7 @@ def test_the_key_is_on_file_before_it_lets_anybody_in(open_settings: Settings, s
     engine = open_engine(open_settings)
     event.listen(engine, "commit", lose_the_database)
     with pytest.raises(StoreUnavailable):
-        keyring.Keyring(Transactions(engine)).create_first(lambda key: first_key._keep(key, path))
+        keyring.Keyring(Transactions(engine), open_settings).create_first(lambda key: first_key._keep(key, path))
     engine.dispose()
     dead = path.read_text()
     assert store.keys.admit(dead.strip()) is None

@@ -1,5 +1,6 @@
 """Who may come in over HTTP: nobody without a key once there is one, and nobody into another's jobs."""
 
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,8 +17,8 @@ from app.main import create_app
 JOBS = "/api/v1/jobs"
 WISH = {"task": "text_to_image", "prompt": "a cat", "steps": 4}
 
-# What anybody may ask: probes, which say nothing of anybody's work.
-OPEN = {"/healthz", "/readyz", "/version"}
+# What anybody may ask: probes, which say nothing of anybody's work, and to be let in.
+OPEN = {"/healthz", "/readyz", "/version", "/sign-in", "/sign-out"}
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -81,7 +82,7 @@ def test_every_route_but_the_probes_needs_a_key_once_there_is_one(
             if method != "HEAD":
                 assert response.headers["content-type"] == "application/problem+json"
                 assert response.json()["type"].endswith(":unauthorized")
-    for path in OPEN:
+    for path in OPEN - {"/sign-out"}:
         assert client.get(path).status_code == 200
 
 
@@ -102,6 +103,27 @@ def test_a_revoked_key_is_a_wrong_key(client: TestClient, store: Store) -> None:
     assert refused.status_code == 401
     assert 'error="invalid_token"' in refused.headers["www-authenticate"]
     assert client.get(JOBS).status_code == 401
+
+
+def basic(name: str, password: str) -> dict[str, str]:
+    return {"Authorization": f"Basic {b64encode(f'{name}:{password}'.encode()).decode()}"}
+
+
+@pytest.mark.parametrize("way", ["password", "name"])
+def test_clients_that_know_only_basic_show_the_key_on_any_route(client: TestClient, store: Store, way: str) -> None:
+    token = store.keys.create("ann").token
+    headers = basic("whoever", token) if way == "password" else basic(token, "")
+    job = client.post(JOBS, json=WISH, headers=headers).json()
+    assert store.get(job["id"], "ann").owner == "ann"
+    for path in ("/", "/images", "/api/v1/images", "/api/v1/models"):
+        assert client.get(path, headers=headers).status_code == 200, path
+
+
+@pytest.mark.parametrize("sent", ["Basic", "Basic ?", "Basic YTpi", "Basic /w==", "Bearer", "Digest x", "Bearer \x00"])
+def test_a_header_that_shows_no_key_lets_nobody_in(client: TestClient, ann: dict[str, str], sent: str) -> None:
+    refused = client.get(JOBS, headers={"Authorization": sent})
+    assert refused.status_code == 401
+    assert refused.headers["content-type"] == "application/problem+json"
 
 
 def test_a_problem_never_repeats_the_key(client: TestClient, ann: dict[str, str]) -> None:
@@ -197,8 +219,8 @@ def test_a_database_that_is_away_lets_nobody_in(client: TestClient, store: Store
 def test_the_document_says_that_a_key_may_be_needed(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
     operation = document["paths"][JOBS]["post"]
-    assert document["components"]["securitySchemes"]["HTTPBearer"]["scheme"] == "bearer"
-    assert operation["security"] == [{"HTTPBearer": []}]
+    assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    assert operation["security"] == [{"key": []}, {"keyAsPassword": []}, {"session": []}]
     assert "401" in operation["responses"]
     assert "security" not in document["paths"]["/healthz"]["get"]
 

@@ -6,6 +6,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,6 +23,7 @@ from app.jobs.spec import Wish
 from app.jobs.storage import open_storage
 from app.jobs.store import Store, open_store
 from app.main import create_app
+from app.routes.finding import Asked
 from app.schemas import UploadOut
 from tests.app.pictures import mask, photo
 from tests.e2e.tiny_model import save_tiny_enlarger, save_tiny_model
@@ -118,9 +120,18 @@ def test_the_tables_name_every_field_of_a_task_and_its_default(kind: Any) -> Non
 
 
 def test_the_members_of_an_upload_are_named() -> None:
-    section = PAGE.read_text().partition("## Uploads")[2].partition("## Errors")[0]
+    assert named_in("## Uploads") == set(UploadOut.model_fields)
+
+
+def test_the_parameters_of_a_search_are_named() -> None:
+    assert named_in("### Finding") == {*(field.name for field in fields(Asked)), "limit", "cursor"}
+
+
+def named_in(title: str) -> set[str]:
+    """What the table of a section names first in its rows."""
+    section = PAGE.read_text().partition(f"\n{title}\n")[2].partition("\n#")[0]
     rows = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
-    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(UploadOut.model_fields)
+    return {name for row in rows for name in re.findall(r"`(\w+)`", row)}
 
 
 def test_every_code_of_a_failed_job_is_named() -> None:

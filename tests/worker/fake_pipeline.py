@@ -56,8 +56,12 @@ class FakeRow:
     x0: np.ndarray | None = None
 
     @property
-    def bucket(self) -> tuple[int, int]:
-        return size_of(self.request)
+    def reproducible(self) -> bool:
+        return self.request.reproducible
+
+    @property
+    def bucket(self) -> tuple[bool, tuple[int, int]]:
+        return self.reproducible, size_of(self.request)
 
     @property
     def is_done(self) -> bool:

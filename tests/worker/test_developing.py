@@ -17,7 +17,11 @@ from worker.pictures import colours, marked
 
 # Whose names differ, and what is said about the job and its files rather than the picture.
 RENAMED = {"steps": "num_steps"}
-NOT_FOR_THE_PIPELINE = {"version", "task", "model", "format", "quality", "metadata", "priority", "developed_pixels"}
+NOT_FOR_THE_PIPELINE = {
+    *("version", "task", "model", "format", "quality", "metadata", "priority", "save_trajectory", "developed_pixels"),
+    # of the second stage
+    *("upscale", "upscaler"),
+}
 # What is done to the pictures before the pipeline gets them.
 DONE_BEFORE = {"fit", "mask_mode", "image", "mask"}
 
@@ -39,9 +43,10 @@ def params_of(make_params: Callable[..., TextToImageParams]) -> Callable[[str], 
     def make(task: str) -> Params:
         common = make_params(
             prompt="a (fox)", negative_prompt="rain", steps=3, guidance_scale=1.5, guidance_interval=[0.25, 0.75],
-            eta=0.25, seed=0, num_images=3, prompt_syntax="weighted",
+            eta=0.25, seed=0, num_images=3, prompt_syntax="weighted", reproducible=True,
         )  # fmt: skip
-        return read_params(common.model_dump() | {"task": task} | TASKS[task][1])
+        own = {"upscale", "upscaler"} if task != "text_to_image" else set()
+        return read_params(common.model_dump(exclude=own) | {"task": task} | TASKS[task][1])
 
     return make
 

@@ -34,8 +34,8 @@ def submit(service: Service, picture: Blob) -> Callable[..., str]:
 
     def send(**fields: Any) -> str:
         given = {"image": f"sha256:{picture.sha256}", "strength": 0.5, "fit": "cover", "width": 96, "height": 64}
-        params = service.params(**fields).model_dump() | {"task": "image_to_image"} | given
-        job = service.store.submit(read_params(params), OWNER)
+        common = service.params(**fields).model_dump(exclude={"upscale", "upscaler"})
+        job = service.store.submit(read_params(common | {"task": "image_to_image"} | given), OWNER)
         queue.ring(service.redis)
         return job.id
 

@@ -19,7 +19,8 @@ from app.jobs.store import Failed, State, Store
 from worker import publishing
 from worker.engine import Seconds
 from worker.leases import Ending, Lease, Leases
-from worker.publishing import Publication, Publisher, encode, thumbnail
+from worker.products import encode, thumbnail
+from worker.publishing import Publication, Publisher
 from worker.reporting import Reporter
 
 NOISE = np.random.default_rng(0).integers(0, 256, (96, 64, 3), dtype=np.uint8)

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -78,6 +79,20 @@ def test_previews_are_made_on_the_reporters_thread_and_not_for_every_step(
     reporter.start()
     assert reporter.stop(60)
     assert len(made) == 1
+
+
+def test_there_are_at_most_five_previews_a_second(reporter: Reporter, lease: Lease, redis_connection: Redis) -> None:
+    reporter.start()
+    started = time.monotonic()
+    while time.monotonic() < started + 0.7:
+        lease.step += 1
+        reporter.progress(lease, 0, FakePipeline(), PIXELS)
+        time.sleep(0.002)
+    assert reporter.stop(60)
+    seconds = time.monotonic() - started
+    previews = [data for _, data in told(redis_connection, lease) if data["preview"] is not None]
+    assert 2 <= len(previews) <= 1 + 5 * seconds
+    assert lease.step > 3 * len(previews)
 
 
 def test_a_job_that_goes_back_to_the_queue_is_told_as_a_state(

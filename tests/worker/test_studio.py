@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from app.jobs.build import installed_version
 from app.jobs.settings import Settings
 from app.jobs.spec import TextToImageParams
 from app.jobs.storage import open_storage
@@ -36,8 +37,10 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
-    """A studio sets the threads of the whole process, which other tests share."""
+def _threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A studio sets the threads, and the arithmetic, of the whole process, which other tests share."""
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -65,6 +68,11 @@ def test_the_pipelines_are_warm_in_every_stage(opened: Studio) -> None:
     # The map for previews is fitted at the first one, and would hold up the first job that wants one.
     with opened.pipeline("small").using() as pipeline:
         assert pipeline.latent_to_rgb is not None
+
+
+def test_no_algorithm_is_chosen_by_trying_it_out(opened: Studio) -> None:
+    assert not torch.backends.cudnn.benchmark
+    assert torch.backends.cudnn.deterministic
 
 
 def test_the_default_model_must_be_there(settings: Settings, models_dir: Path, alone: None) -> None:
@@ -132,7 +140,8 @@ def test_a_model_without_a_vocabulary_says_none() -> None:
 
 def test_the_fingerprint_names_all_that_the_bytes_depend_on(opened: Studio) -> None:
     fingerprint = opened.entries[0].fingerprint
-    for part in (f"x{torch.get_num_threads()}", f"torch {torch.__version__}", "float32"):
+    darkroom = f"darkroom {installed_version()}"
+    for part in (f"x{torch.get_num_threads()} ", f"torch {torch.__version__}", darkroom, "float32"):
         assert part in fingerprint
     assert opened.facts["fingerprint"] == fingerprint
     assert opened.facts["pid"] == os.getpid()

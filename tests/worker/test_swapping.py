@@ -1,5 +1,6 @@
 """Several models in one worker with room for one: the real service, with untrained networks of the real kind."""
 
+import gc
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from app.jobs.settings import Settings
 from app.jobs.spec import TextToImageParams
 from app.jobs.store import Job, State, open_store
 from models import survey_model
+from models.networks.unet import UNet
 from tests.e2e.tiny_model import SIDE, save_tiny_model
 from tests.worker.conftest import Running, Service, wait_until
 from worker import residency, studio
@@ -163,6 +165,19 @@ def test_jobs_of_one_owner_are_made_by_model_and_not_in_turns(
     start()
     assert {job(service, job_id).state for job_id in jobs} == {State.SUCCEEDED}
     assert len(loads) <= 4
+
+
+def living_networks() -> set[int]:
+    gc.collect()
+    return {id(thing) for thing in gc.get_objects() if isinstance(thing, UNet)}
+
+
+def test_a_model_that_was_let_go_leaves_nothing_behind(quick: Settings) -> None:
+    others = living_networks()
+    opened = Studio.open(quick)
+    for number in range(6):
+        opened.pipeline(NAMES[number % 3]).bring()
+    assert len(living_networks() - others) == 1
 
 
 def test_a_model_that_cannot_be_loaded_fails_its_own_jobs_and_no_others(

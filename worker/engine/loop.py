@@ -184,6 +184,8 @@ class Engine:
         guest = Guest(work, rows)
         guest.seconds.text_s = text_s
         self._turns.add(guest)
+        # What needs no step, but only to be decoded.
+        self._done.extend((guest, row) for row in rows if row.is_done)
 
     def _let_go(self) -> None:
         for guest in self._turns.guests:

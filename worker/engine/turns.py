@@ -35,13 +35,15 @@ class Guest:
     """A work with its rows in hand; `waiting` are those that have steps to take, in the order of the images.
 
     It has none before its text is encoded, for which its pipeline has to be in memory. `kind` is what rows must have
-    in common to share a step; `accounts` are the owner's, that for the kind, its own.
+    in common to share a step; `accounts` are the owner's, that for the kind, its own. Rows of a work that
+    `steps_alone` share no step, whatever they have in common.
     """
 
     work: Work
     rows: Sequence[Row]
     kind: Hashable = field(init=False)
     accounts: tuple[Account, ...] = field(init=False)
+    steps_alone: bool = field(init=False)
     waiting: list[Row] = field(init=False)
     undeveloped: int = field(init=False)
     seconds: Seconds = field(default_factory=Seconds)
@@ -51,7 +53,8 @@ class Guest:
         # What is low has accounts of its own: it spends nothing while others do, and must not save that up.
         payer = self.work.owner, self.work.is_low
         self.accounts = payer, (*payer, self.kind), (*payer, self.kind, id(self))
-        self.waiting = list(self.rows)
+        self.steps_alone = bool(self.rows) and self.rows[0].reproducible
+        self.waiting = [row for row in self.rows if not row.is_done]
         self.undeveloped = len(self.rows)
 
     @property
@@ -109,7 +112,11 @@ class Turns:
         ready = self._ready(is_here)
         if not ready:
             return []
-        kind = min(ready, key=self._rank).kind
+        first = min(ready, key=self._rank)
+        if first.steps_alone:
+            self._charge(first)
+            return [(first, first.waiting[0])]
+        kind = first.kind
         alike = [guest for guest in ready if guest.kind == kind]
         untaken = {guest: list(guest.waiting) for guest in alike}
         batch: Batch = []

@@ -2,11 +2,12 @@
 
 from alembic import context
 
-from app.jobs.tables import metadata
+from app.jobs.tables import is_plain, metadata
 
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
+    include_name=is_plain,
     # SQLite alters a table by copying it.
     render_as_batch=True,
 )

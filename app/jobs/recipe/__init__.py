@@ -57,6 +57,8 @@ def read(data: bytes) -> Recipe:
         with warnings.catch_warnings():
             # A picture too large to decode still has a recipe that can be read.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # What is wrong with a stranger's EXIF is no news to whoever runs this.
+            warnings.simplefilter("ignore", UserWarning)
             with Image.open(io.BytesIO(data), formats=("PNG", "WEBP", "JPEG")) as image:
                 packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
                 text = image.info.get("parameters") or user_comment(image)

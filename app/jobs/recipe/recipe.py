@@ -5,7 +5,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.jobs.failures import JobsError
-from app.jobs.spec import Params, image_seed
+from app.jobs.spec import PictureParams, Upscaler, image_seed
 
 MAX_TEXT_LENGTH = 65536
 
@@ -16,6 +16,7 @@ NOT_OF_THE_PICTURE = (
     "quality",
     "metadata",
     "priority",
+    "save_trajectory",
     "developed_pixels",
 )
 """What parameters say of the job and its files, and not of a picture."""
@@ -55,9 +56,12 @@ class Recipe(BaseModel):
     fit: str | None = None
     scale: int | None = None
     consistent: bool | None = None
+    upscale: int | None = None
+    upscaler: Upscaler | None = None
+    reproducible: bool | None = None
 
     @classmethod
-    def of(cls, params: Params, index: int, revision: str) -> Self:
+    def of(cls, params: PictureParams, index: int, revision: str) -> Self:
         """The recipe of image `index` of a job; its seed is the image's own, so one image repeats it.
 
         Pictures that it was made from are named by their sha256.

@@ -30,6 +30,9 @@ def infotext(recipe: Recipe) -> str:
         "Eta DDIM": None if recipe.eta == 0 else recipe.eta,
         "Denoising strength": recipe.strength,
         "Mask blur": recipe.feather,
+        "Hires upscale": None if recipe.upscale == 1 else recipe.upscale,
+        "Hires steps": None if recipe.upscaler is None else recipe.upscaler.steps,
+        "Hires upscaler": None if recipe.upscaler is None else recipe.upscaler.model,
         "Postprocess upscale by": recipe.scale,
         "Init image hash": recipe.image,
         "Mask hash": recipe.mask,
@@ -75,6 +78,7 @@ def parse_infotext(text: str) -> Recipe:
         feather=_integer(said.get("Mask blur", "")),
         strength=_number(said.get("Denoising strength", "")),
         scale=_integer(said.get("Postprocess upscale by", "")),
+        upscale=_integer(said.get("Hires upscale", "")),
     )
 
 

@@ -70,6 +70,8 @@ class CommonWish(Frozen):
     quality: Quality = 90
     metadata: bool = True
     priority: Priority = "normal"
+    reproducible: bool = False
+    save_trajectory: bool = False
 
     @field_validator("eta")
     @classmethod
@@ -87,7 +89,7 @@ class CommonWish(Frozen):
 class CommonParams(Frozen):
     """What every task's parameters have; the same ones under the same fingerprint are the same picture."""
 
-    version: Literal[2] = 2
+    version: Literal[3] = 3
     task: str
     prompt: AnyPrompt
     negative_prompt: AnyPrompt
@@ -106,10 +108,17 @@ class CommonParams(Frozen):
     quality: Quality
     metadata: bool
     priority: Priority
+    reproducible: bool
+    save_trajectory: bool
 
     @property
     def inputs(self) -> dict[str, str]:
         """The sha256 of every picture it is made from, by its role."""
+        return {}
+
+    @property
+    def stored(self) -> dict[str, str]:
+        """The sha256 of every file of another job that it needs, by its role."""
         return {}
 
     @property
@@ -126,6 +135,26 @@ class CommonParams(Frozen):
     def pixels(self) -> int:
         """How many pixels of an image pass through the model."""
         return self.width * self.height
+
+    @property
+    def work(self) -> int:
+        """What an image costs: pixels x steps."""
+        return self.pixels * self.steps_run
+
+    @property
+    def second_model(self) -> str | None:
+        """The other model that an image passes through, if there is one."""
+        return None
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Which workers may take the job; None: any that serve its models."""
+        return None
+
+    @property
+    def subject(self) -> str | None:
+        """What an internal job is about; of a client's own there is none."""
+        return None
 
 
 def steps_of_strength(steps: int, strength: float) -> int:

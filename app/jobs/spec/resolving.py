@@ -9,20 +9,28 @@ from app.jobs.failures import SpecError
 from app.jobs.spec.fields import SEEDS
 from app.jobs.spec.image_to_image import ImageToImage, ImageToImageParams
 from app.jobs.spec.inpaint import Inpaint, InpaintParams
-from app.jobs.spec.params import Params, Wish
+from app.jobs.spec.internal import PictureParams
+from app.jobs.spec.params import Wish
 from app.jobs.spec.references import Given, pinned
-from app.jobs.spec.sizing import check_result, check_side, shrunk, size_wanted
+from app.jobs.spec.sizing import MAX_RESULT_PIXELS, check_result, check_side, shrunk, size_wanted
 from app.jobs.spec.super_resolution import SuperResolution, SuperResolutionParams
-from app.jobs.spec.text_to_image import TextToImage, TextToImageParams
+from app.jobs.spec.text_to_image import TextToImage, TextToImageParams, Upscaler
 
 Inputs = Mapping[str, Given]
 NOTHING_GIVEN: Inputs = {}
 
 
-def resolve(spec: Wish, entry: CatalogueEntry, seed: int, given: Inputs = NOTHING_GIVEN) -> Params:
+def resolve(
+    spec: Wish,
+    entry: CatalogueEntry,
+    seed: int,
+    given: Inputs = NOTHING_GIVEN,
+    upscaler: CatalogueEntry | None = None,
+) -> PictureParams:
     """Fill every gap of `spec` from the model's entry; `seed` is used where the spec names none.
 
-    `given` says what is known of every picture that the spec names, by its role.
+    `given` says what is known of every picture that the spec names, by its role.  `upscaler` is the model that makes
+    pictures larger where the spec asks for that as well.
     Raises: SpecError for what only the catalogue and the pictures tell: tasks, sides, samplers, scales, masks.
     """
     if spec.task not in entry.tasks:
@@ -30,7 +38,7 @@ def resolve(spec: Wish, entry: CatalogueEntry, seed: int, given: Inputs = NOTHIN
     said = _common(spec, entry, seed)
     match spec:
         case TextToImage():
-            return _text_to_image(spec, entry, said)
+            return _text_to_image(spec, entry, said, upscaler)
         case ImageToImage():
             return _image_to_image(spec, entry, said, given["image"])
         case Inpaint():
@@ -41,7 +49,7 @@ def resolve(spec: Wish, entry: CatalogueEntry, seed: int, given: Inputs = NOTHIN
             assert_never(spec)
 
 
-def warnings_of(spec: Wish, params: Params, given: Inputs) -> tuple[str, ...]:
+def warnings_of(spec: Wish, params: PictureParams, given: Inputs) -> tuple[str, ...]:
     """What the client should know of its parameters, and might not expect."""
     if isinstance(spec, ImageToImage) and spec.width is None and spec.height is None:
         image = given["image"]
@@ -79,15 +87,50 @@ def _common(spec: Wish, entry: CatalogueEntry, seed: int) -> dict[str, Any]:
         "quality": spec.quality,
         "metadata": spec.metadata,
         "priority": spec.priority,
+        "reproducible": spec.reproducible,
+        "save_trajectory": spec.save_trajectory,
     }
 
 
-def _text_to_image(spec: TextToImage, entry: CatalogueEntry, said: dict[str, Any]) -> TextToImageParams:
+def _text_to_image(
+    spec: TextToImage, entry: CatalogueEntry, said: dict[str, Any], upscaler: CatalogueEntry | None
+) -> TextToImageParams:
     width = entry.native_width if spec.width is None else spec.width
     height = entry.native_height if spec.height is None else spec.height
     check_side("width", width, entry)
     check_side("height", height, entry)
-    return TextToImageParams(task=spec.task, width=width, height=height, **said)
+    return TextToImageParams(
+        task=spec.task,
+        width=width,
+        height=height,
+        upscale=spec.upscale,
+        upscaler=_upscaler(spec.upscale, width * height, upscaler),
+        **said,
+    )
+
+
+def _upscaler(upscale: int, pixels: int, entry: CatalogueEntry | None) -> Upscaler | None:
+    if upscale == 1:
+        return None
+    if entry is None or entry.scale is None:
+        raise SpecError("upscale", upscale, "must be 1, since no model here makes pictures larger")
+    if upscale not in _scales(entry.scale):
+        offered = " or ".join(map(str, [1, *_scales(entry.scale)]))
+        raise SpecError("upscale", upscale, f"must be {offered}, which is what {entry.name} offers")
+    if pixels * upscale**2 > MAX_RESULT_PIXELS:
+        raise SpecError("upscale", upscale, f"must not make more than {MAX_RESULT_PIXELS} pixels of the picture")
+    defaults = entry.defaults
+    return Upscaler(
+        model=entry.name,
+        steps=defaults.steps,
+        guidance_scale=defaults.guidance_scale,
+        sampler=defaults.sampler,
+    )
+
+
+def _scales(own: int) -> list[int]:
+    # A model that makes them four times as large does half of it by averaging.
+    return [2, 4] if own == 4 else [own]
 
 
 def _image_to_image(
@@ -134,10 +177,8 @@ def _super_resolution(
     if entry.scale is None:
         raise SpecError("model", entry.name, "must be one that makes pictures larger")
     scale = entry.scale if spec.scale is None else spec.scale
-    # A model that makes them four times as large does half of it by averaging.
-    offered = [2, 4] if entry.scale == 4 else [entry.scale]
-    if scale not in offered:
-        raise SpecError("scale", scale, f"must be {' or '.join(map(str, offered))}")
+    if scale not in _scales(entry.scale):
+        raise SpecError("scale", scale, f"must be {' or '.join(map(str, _scales(entry.scale)))}")
     width, height = check_result(image, scale)
     return SuperResolutionParams(
         task=spec.task,

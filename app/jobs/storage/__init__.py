@@ -69,6 +69,16 @@ def thumbnail_key(job_id: str, attempt: int, index: int, side: int) -> str:
     return f"{job_id}/{attempt}-{index}.thumb{side}.webp"
 
 
+def thumbnail_of(key: str, side: int) -> str:
+    """The key of the thumbnail of the picture under `key`."""
+    return f"{key.rpartition('.')[0]}.thumb{side}.webp"
+
+
+def steps_key(job_id: str, attempt: int, index: int, first: int) -> str:
+    """The key of some steps of a picture, from step `first` on."""
+    return f"{job_id}/{attempt}-{index}.x0-{first}.npy"
+
+
 def open_storage(url: str) -> Storage:
     """The storage at `url`: file:///absolute/folder, or s3://bucket/prefix?option=value.
 

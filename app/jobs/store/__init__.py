@@ -8,15 +8,22 @@ lies in one module a role:
     sweeping     any process, every few seconds: what nobody else will do any more
     inputs       pictures that jobs are made from: blobs, pins, uploads
     reading      jobs, images, positions; changes nothing
+    searching    images that are looked for;  keeping  what their owners do with them;
+                 gallery  the store's part that shows and keeps them
+    inquiries    jobs about images that are there already
     registering  models and workers: the catalogue
-    admitting    principals and their keys;  keyring  the store's part that keeps them
+    admitting    principals and their keys;  sessions  keys that a browser was shown once
+    quotas       how much a principal may ask for;  keyring  the store's part that keeps all three
     tallying     what is counted for ever;  measuring  what the metrics say;  pruning  what is too old;
                  ledger  the store's part that keeps the books
+    studying     blind studies, their raters and answers;  studies  the store's part that keeps them
     records      the frozen facts that go in and out
 """
 
 from app.jobs.store.admitting import LOCAL, Key, NewKey, Principal
+from app.jobs.store.quotas import Limits
 from app.jobs.store.records import (
+    Answered,
     Beat,
     Blob,
     Cancelled,
@@ -27,6 +34,7 @@ from app.jobs.store.records import (
     Image,
     Job,
     JobFailure,
+    Opinion,
     Outcome,
     Page,
     Priority,
@@ -36,14 +44,17 @@ from app.jobs.store.records import (
     Succeeded,
     Swept,
     Timings,
+    TrajectoryPart,
     Upload,
     Worker,
 )
 from app.jobs.store.registering import find_model
+from app.jobs.store.sessions import NewSession
 from app.jobs.store.store import Store, migrate, open_store
 
 __all__ = [
     "LOCAL",
+    "Answered",
     "Beat",
     "Blob",
     "Cancelled",
@@ -55,7 +66,10 @@ __all__ = [
     "Job",
     "JobFailure",
     "Key",
+    "Limits",
     "NewKey",
+    "NewSession",
+    "Opinion",
     "Outcome",
     "Page",
     "Principal",
@@ -67,6 +81,7 @@ __all__ = [
     "Succeeded",
     "Swept",
     "Timings",
+    "TrajectoryPart",
     "Upload",
     "Worker",
     "find_model",

@@ -6,14 +6,15 @@ A key is `dk_<id>_<secret>`.  The secret is random and long, so a plain SHA-256 
 import hashlib
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from hmac import compare_digest
 
-from sqlalchemy import Connection, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, true, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.jobs.failures import BadPrincipal, NotFound
+from app.jobs.store.quotas import Limits, set_limits
 from app.jobs.tables import database_now, keys, principals
 
 
@@ -23,6 +24,8 @@ class Principal:
 
     name: str
     is_admin: bool
+    requests_per_minute: int = field(default=0, compare=False)
+    """How often it may ask; 0: as often as it likes."""
 
     @property
     def sees(self) -> str | None:
@@ -47,7 +50,11 @@ class Key:
     created_at: datetime
     last_used_at: datetime | None
     revoked_at: datetime | None
+    weight: float
+    limits: Limits
 
+
+NO_LIMITS = Limits()
 
 # Everybody is this principal while there are no keys.
 LOCAL = Principal("local", is_admin=False)
@@ -62,10 +69,13 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 _TOKEN = re.compile(r"dk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
 
-def create_key(connection: Connection, name: str, is_admin: bool, weight: float | None) -> NewKey:
+def create_key(
+    connection: Connection, name: str, is_admin: bool, weight: float | None, limits: Limits = NO_LIMITS
+) -> NewKey:
     """A new key for the principal of that name, who is made if there is none.
 
-    Raises: BadPrincipal for an impossible name or weight, or one who is an admin and should not be, or the reverse.
+    Raises: BadPrincipal for an impossible name, weight or limit, or one who is an admin and should not be, or the
+    reverse.
     """
     if not _NAME.fullmatch(name):
         raise BadPrincipal(f"a name must be 1 to 64 letters, digits and any of ._@+-, got {name!r}")
@@ -79,6 +89,7 @@ def create_key(connection: Connection, name: str, is_admin: bool, weight: float 
         raise BadPrincipal(f"{name} is {'' if known else 'not '}an admin, and another key does not change that")
     elif weight is not None:
         connection.execute(update(principals).where(principals.c.name == name).values(weight=weight))
+    set_limits(connection, name, limits)
     return _new_key(connection, name)
 
 
@@ -106,7 +117,7 @@ def _new_key(connection: Connection, name: str) -> NewKey:
 
 def all_keys(connection: Connection) -> list[Key]:
     """Every key, also those that were revoked, oldest first."""
-    query = select(keys, principals.c.is_admin).join(principals).order_by(keys.c.created_at, keys.c.id)
+    query = select(keys, principals.c.is_admin, principals.c.weight, *_LIMITS).join(principals)
     return [
         Key(
             id=row.id,
@@ -114,17 +125,31 @@ def all_keys(connection: Connection) -> list[Key]:
             created_at=datetime.fromtimestamp(row.created_at, UTC),
             last_used_at=_aware(row.last_used_at),
             revoked_at=_aware(row.revoked_at),
+            weight=row.weight,
+            limits=Limits(*(row._mapping[column] for column in _LIMITS)),
         )
-        for row in connection.execute(query)
+        for row in connection.execute(query.order_by(keys.c.created_at, keys.c.id))
     ]
 
 
-def revoke_key(connection: Connection, key_id: str) -> None:
-    """Let nobody in with this key from now on.  Raises: NotFound."""
+_LIMITS = [principals.c[each.name] for each in fields(Limits)]
+
+
+def revoke_key(connection: Connection, key_id: str, after_s: float = 0.0) -> str:
+    """Let nobody in with this key, from so many seconds on at the latest; returns whose it was.  Raises: NotFound."""
     is_it = keys.c.id == key_id
-    connection.execute(update(keys).where(and_(is_it, keys.c.revoked_at.is_(None))).values(revoked_at=database_now()))
-    if connection.execute(select(keys.c.id).where(is_it)).first() is None:
+    name: str | None = connection.execute(select(keys.c.principal).where(is_it)).scalar_one_or_none()
+    if name is None:
         raise NotFound(f"there is no key {key_id!r}")
+    then = database_now() + after_s
+    is_sooner = or_(keys.c.revoked_at.is_(None), keys.c.revoked_at > then)
+    connection.execute(update(keys).where(and_(is_it, is_sooner)).values(revoked_at=then))
+    return name
+
+
+def rotate_key(connection: Connection, key_id: str, overlap_s: float) -> NewKey:
+    """Another key for the same name; the old one is revoked after the overlap.  Raises: NotFound."""
+    return _new_key(connection, revoke_key(connection, key_id, overlap_s))
 
 
 def has_keys(connection: Connection) -> bool:
@@ -140,12 +165,24 @@ def admit(connection: Connection, token: str) -> tuple[Principal, str] | None:
     query = (
         select(principals.c.name, principals.c.is_admin, keys.c.secret_sha256)
         .join(principals, keys.c.principal == principals.c.name)
-        .where(keys.c.id == match[1], keys.c.revoked_at.is_(None))
+        .where(keys.c.id == match[1], is_valid())
     )
     row = connection.execute(query).one_or_none()
     # An unknown id is compared too, so that the time it takes says nothing.
     is_right = compare_digest(_digest(match[2]), row.secret_sha256 if row is not None else "0" * 64)
     return (Principal(row.name, row.is_admin), match[1]) if row is not None and is_right else None
+
+
+def is_valid() -> ColumnElement[bool]:
+    """Whether the key in the row still lets somebody in."""
+    return func.coalesce(keys.c.revoked_at > database_now(), true())
+
+
+def owner_of(connection: Connection, key_id: str) -> Principal:
+    """Whose key that is; there is one."""
+    query = select(principals.c.name, principals.c.is_admin).join(keys).where(keys.c.id == key_id)
+    row = connection.execute(query).one()
+    return Principal(row.name, row.is_admin)
 
 
 def is_use_due(connection: Connection, key_id: str) -> bool:

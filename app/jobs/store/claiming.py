@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, and_, case, not_, select, tuple_, update
 from app.jobs.failures import ErrorCode, Reason
 from app.jobs.settings import Settings
 from app.jobs.spec import read_params
-from app.jobs.store import fairness, inputs
+from app.jobs.store import fairness, inputs, inquiries
 from app.jobs.store.fairness import Room
 from app.jobs.store.records import Beat, Claim, ClaimBeat, State
 from app.jobs.store.rows import change, ended, held, queued_again
@@ -26,8 +26,9 @@ def claim_next(connection: Connection, worker: str, room: Room, settings: Settin
     """
     while row := _take_next(connection, worker, room, settings):
         try:
-            pins = inputs.keys_of(connection, row.id)
-            return Claim(row.id, row.attempt, row.owner, read_params(row.params), pins, row.solo)
+            params = read_params(row.params)
+            keys = inputs.keys_of(connection, row.id) | inquiries.keys_of(connection, params)
+            return Claim(row.id, row.attempt, row.owner, params, keys, row.solo)
         except ValidationError as error:
             log.error("job.unreadable", job_id=row.id, error=str(error))
             code = ErrorCode.BAD_PARAMS

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, not_, select, text, union_all
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, not_, or_, select, text, union_all
 
 from app.jobs.store.records import Priority, State
 from app.jobs.tables import database_now, jobs, lanes, principals
@@ -36,7 +36,8 @@ class Room:
 
     Those that are `loaded` are preferred: a job for another one has its turn as late as if it cost `swap_cost` more.
     Unless it is `alone`, with nothing else in hand, it gets no job that must run alone. It wants jobs of these
-    `priorities`, and none of the owners that it is busy for already.
+    `priorities`, and none of the owners that it is busy for already. `fingerprint` says what kind of device and build
+    it is, where that is known: some jobs are for one kind only.
     """
 
     served: Sequence[str]
@@ -45,6 +46,7 @@ class Room:
     alone: bool = True
     priorities: Sequence[Priority] = tuple(Priority)
     busy_for: Sequence[str] = ()
+    fingerprint: str | None = None
 
     def lag(self, model: str) -> float:
         """By how much virtual time the model's jobs stand back."""
@@ -110,9 +112,9 @@ def next_in_line(
                 yield _pick(first, room), {}
 
 
-def is_solo_next(connection: Connection, served: Sequence[str], starvation_s: float) -> bool:
-    """Whether a worker that had nothing else in hand would get a job that must run alone."""
-    for found, _ in next_in_line(connection, Room(served), starvation_s):
+def is_solo_next(connection: Connection, room: Room, starvation_s: float) -> bool:
+    """Whether a worker with this room would get a job that must run alone."""
+    for found, _ in next_in_line(connection, room, starvation_s):
         number = connection.execute(found).scalar()
         if number is not None:
             return bool(connection.execute(select(jobs.c.solo).where(jobs.c.number == number)).scalar())
@@ -130,9 +132,11 @@ def is_before(priority: Priority, tag: float, number: int) -> ColumnElement[bool
 
 
 def _fits(room: Room) -> ColumnElement[bool]:
-    """Rows that are due, and that the worker may have; their model is asked for elsewhere."""
+    """Rows that are due, and that the worker may have; their first model is asked for elsewhere."""
     is_due = and_(jobs.c.state == State.QUEUED, jobs.c.not_before <= database_now())
     others = [] if room.alone else [not_(jobs.c.solo)]
+    others.append(or_(jobs.c.second_model.is_(None), jobs.c.second_model.in_(room.served)))
+    others.append(or_(jobs.c.fingerprint.is_(None), jobs.c.fingerprint == room.fingerprint))
     if room.busy_for:
         others.append(jobs.c.owner.not_in(room.busy_for))
     return and_(is_due, *others)

@@ -1,11 +1,15 @@
 """A worker's last word about an attempt.  The commit of `finish` is the publication of the images."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import assert_never
 from uuid import uuid4
 
 from sqlalchemy import Connection, and_, insert, not_, select
 
-from app.jobs.store.records import Cancelled, Claim, Failed, Outcome, State, Succeeded
+from app.jobs.search import words
+from app.jobs.spec import AboutImage, PictureParams
+from app.jobs.store.records import Answered, Cancelled, Claim, Failed, Outcome, State, Succeeded
 from app.jobs.store.rows import change, ended, held
 from app.jobs.tables import database_now, files, images, jobs
 
@@ -27,6 +31,17 @@ def finish(connection: Connection, claim: Claim, outcome: Outcome) -> bool:
             }
             if change(connection, wanted, ended(State.SUCCEEDED) | facts):
                 _publish(connection, claim, outcome)
+                return True
+        case Answered():
+            facts = {
+                "step": jobs.c.steps,
+                "timings": dict(outcome.timings),
+                "model_revision": outcome.model_revision,
+                "result": dict(outcome.result),
+            }
+            if change(connection, wanted, ended(State.SUCCEEDED) | facts):
+                if outcome.decoded_key is not None:
+                    _add_files(connection, claim, decoded=[outcome.decoded_key])
                 return True
         case Failed(code, message):
             if change(connection, wanted, ended(State.FAILED, code, message)):
@@ -52,7 +67,7 @@ def has_ended_so(connection: Connection, claim: Claim, outcome: Outcome) -> bool
 
 def _state_of(outcome: Outcome) -> State:
     match outcome:
-        case Succeeded():
+        case Succeeded() | Answered():
             return State.SUCCEEDED
         case Failed():
             return State.FAILED
@@ -67,15 +82,11 @@ def _check_complete(claim: Claim, outcome: Succeeded) -> None:
 
 
 def _publish(connection: Connection, claim: Claim, outcome: Succeeded) -> None:
-    of_attempt = {"job_id": claim.job_id, "attempt": claim.attempt}
+    params = _picture_params(claim)
     for image in outcome.images:
-        connection.execute(
-            insert(files),
-            [
-                {"key": image.key, "kind": "image", **of_attempt},
-                {"key": image.thumbnail_key, "kind": "thumbnail", **of_attempt},
-            ],
-        )
+        kept = {"trajectory": [asdict(part) for part in image.trajectory]} if image.trajectory else {}
+        steps = [part.key for part in image.trajectory]
+        _add_files(connection, claim, image=[image.key], thumbnail=[image.thumbnail_key], trajectory=steps)
         connection.execute(
             insert(images).values(
                 id=uuid4().hex,
@@ -85,7 +96,7 @@ def _publish(connection: Connection, claim: Claim, outcome: Succeeded) -> None:
                 seed=image.seed,
                 width=image.width,
                 height=image.height,
-                format=claim.params.format,
+                format=params.format,
                 sha256=image.sha256,
                 size_bytes=image.size_bytes,
                 key=image.key,
@@ -93,5 +104,24 @@ def _publish(connection: Connection, claim: Claim, outcome: Succeeded) -> None:
                 model_revision=outcome.model_revision,
                 fingerprint=outcome.fingerprint,
                 created_at=database_now(),
+                task=params.task,
+                model=params.model,
+                sampler=params.sampler,
+                steps=params.steps,
+                words=words(params.prompt),
+                **kept,
             )
         )
+
+
+def _picture_params(claim: Claim) -> PictureParams:
+    if isinstance(claim.params, AboutImage):
+        raise ValueError(f"a job that makes pictures must be of a task of theirs, got {claim.params.task}")
+    return claim.params
+
+
+def _add_files(connection: Connection, claim: Claim, **keys: Sequence[str]) -> None:
+    """Say that the attempt published these files, by their kinds."""
+    of_attempt = {"job_id": claim.job_id, "attempt": claim.attempt}
+    rows = [{"key": key, "kind": kind, **of_attempt} for kind, some in keys.items() for key in some]
+    connection.execute(insert(files), rows)

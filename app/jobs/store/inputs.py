@@ -16,7 +16,9 @@ from sqlalchemy import Connection, Row, Select, delete, exists, insert, not_, se
 from sqlalchemy.dialects import postgresql, sqlite
 
 from app.jobs.failures import InputGone, NotFound, StoreUnavailable
+from app.jobs.settings import Settings
 from app.jobs.spec import Given
+from app.jobs.store import quotas
 from app.jobs.store.records import Blob, Upload
 from app.jobs.tables import blobs, database_now, job_inputs, uploads
 
@@ -82,12 +84,14 @@ def keys_of(connection: Connection, job_id: str) -> dict[str, str]:
     return {row.role: row.key for row in connection.execute(query)}
 
 
-def add_upload(connection: Connection, sha256: str, owner: str, lasts_s: float) -> Upload:
-    """Let `owner` name the blob for a while.  Raises: InputGone."""
-    if find_blob(connection, sha256) is None:
+def add_upload(connection: Connection, sha256: str, owner: str, settings: Settings) -> Upload:
+    """Let `owner` name the blob for a while.  Raises: InputGone; QuotaReached."""
+    blob = find_blob(connection, sha256)
+    if blob is None:
         raise InputGone("upload")
+    quotas.check_upload(connection, owner, blob.size_bytes, settings)
     upload_id = uuid4().hex
-    times = {"created_at": database_now(), "expires_at": database_now() + lasts_s}
+    times = {"created_at": database_now(), "expires_at": database_now() + settings.upload_s}
     connection.execute(insert(uploads).values(id=upload_id, owner=owner, sha256=sha256, **times))
     return upload(connection, upload_id, owner)
 

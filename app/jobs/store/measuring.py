@@ -101,7 +101,8 @@ def _paces(connection: Connection) -> dict[str, Pace]:
     for priority in Priority:
         recent = (
             select(jobs.c.model, jobs.c.cost, jobs.c.steps, jobs.c.timings)
-            .where(jobs.c.priority == priority, jobs.c.started_at.is_not(None))
+            # What jobs about images take says nothing of what developing takes.
+            .where(jobs.c.priority == priority, jobs.c.started_at.is_not(None), jobs.c.subject.is_(None))
             .order_by(jobs.c.started_at.desc())
             .limit(_RECENT)
         )

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
-from app.jobs.spec import Given, Params
+from app.jobs.spec import Given, Params, PictureParams
 
 Item = TypeVar("Item")
 
@@ -69,8 +69,22 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True)
+class TrajectoryPart:
+    """A file with the estimates after some steps of an image, from step `first` on (they are counted from 1)."""
+
+    first: int
+    steps: int
+    key: str
+    sha256: str
+
+    def holds(self, step: int) -> bool:
+        """Whether this step is in it."""
+        return self.first <= step < self.first + self.steps
+
+
+@dataclass(frozen=True, slots=True)
 class Image:
-    """One published picture, with the recipe of the job that made it."""
+    """One published picture, with the recipe of the job that made it, and its steps where they are kept."""
 
     id: str
     job_id: str
@@ -87,12 +101,29 @@ class Image:
     model_revision: str
     fingerprint: str
     created_at: datetime
-    params: Params
+    params: PictureParams
+    trajectory: tuple[TrajectoryPart, ...] = ()
+    favourite: bool = False
+    rating: int = 0
+    tags: tuple[str, ...] = ()
+    deleted_at: datetime | None = None
+    """When its owner deleted it; such a one is shown only to those who ask for what was deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What its owner says of an image anew; None leaves what was said before.  `tags` are all it has."""
+
+    favourite: bool | None = None
+    rating: int | None = None
+    tags: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job as its owner may see it.  Times are by the database's clock; images only once succeeded."""
+    """One job as its owner may see it.  Times are by the database's clock; images, or the result of an internal job,
+    only once succeeded.
+    """
 
     id: str
     owner: str
@@ -115,6 +146,7 @@ class Job:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    result: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +185,7 @@ class Page(Generic[Item]):
 class Claim:
     """A job a worker holds until its lease ends.  `attempt` is the fencing token: it never comes again.
 
-    `inputs` are the keys of the pictures it is made from, by role.
+    `inputs` are the keys of the files it is made from, by role.
     A `solo` job has cost two workers their lives, or seemed to: it runs alone, so that nobody else's job is lost
     with a third.
     """
@@ -196,6 +228,7 @@ class PublishedImage:
     size_bytes: int
     key: str
     thumbnail_key: str
+    trajectory: tuple[TrajectoryPart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +239,16 @@ class Succeeded:
     timings: Mapping[str, float]
     model_revision: str
     fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An internal job is done: what came of it (JSON), and the key of the picture that it made, if it made one."""
+
+    result: Mapping[str, Any]
+    timings: Mapping[str, float]
+    model_revision: str
+    decoded_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +264,7 @@ class Cancelled:
     """The worker dropped the job because it was asked to."""
 
 
-Outcome = Succeeded | Failed | Cancelled
+Outcome = Succeeded | Answered | Failed | Cancelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,3 +290,8 @@ class Worker:
     def loaded(self) -> tuple[str, ...]:
         """Those of its models that it has in memory."""
         return tuple(self.facts.get("loaded", ()))
+
+    def can_do(self, model: str, second_model: str | None = None, fingerprint: str | None = None) -> bool:
+        """Whether it serves the models and, where one is named, is of the fingerprint."""
+        serves = model in self.models and second_model in (None, *self.models)
+        return serves and fingerprint in (None, self.facts.get("fingerprint"))

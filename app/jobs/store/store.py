@@ -11,8 +11,10 @@ from app.jobs.failures import Reason, StoreUnavailable
 from app.jobs.migrations import migrate
 from app.jobs.settings import Settings
 from app.jobs.spec import Params
-from app.jobs.store import claiming, fairness, finishing, inputs, reading, registering, submitting, sweeping
+from app.jobs.store import claiming, fairness, finishing, inputs, quotas, reading, registering, submitting, sweeping
 from app.jobs.store.fairness import Room
+from app.jobs.store.gallery import Gallery
+from app.jobs.store.inquiries import Inquiries
 from app.jobs.store.keyring import Keyring
 from app.jobs.store.ledger import Ledger
 from app.jobs.store.records import (
@@ -31,6 +33,7 @@ from app.jobs.store.records import (
     Upload,
     Worker,
 )
+from app.jobs.store.studies import Studies
 
 __all__ = ["Store", "migrate", "open_store"]
 
@@ -51,8 +54,11 @@ class Store:
         self._settings = settings
         self._engines = [engine] if beats is None else [engine, beats]
         self._transactions = Transactions(engine)
-        self.keys = Keyring(self._transactions)
+        self.keys = Keyring(self._transactions, settings)
         self.ledger = Ledger(self._transactions, settings)
+        self.studies = Studies(self._transactions)
+        self.gallery = Gallery(self._transactions, settings)
+        self.inquiries = Inquiries(self._transactions, settings)
         self._beats = Transactions(engine if beats is None else beats)
 
     def close(self) -> None:
@@ -78,10 +84,10 @@ class Store:
         """Queue a job, with the pictures it is made from, and commit it; the caller rings afterwards.
 
         With the `idempotency` of an earlier submit, its job is returned and nothing is queued.
-        Raises: QueueFull; InputGone; IdempotencyConflict.
+        Raises: TooCostly; QuotaReached; QueueFull; InputGone; IdempotencyConflict.
         """
         with self._transactions.writing() as connection:
-            return submitting.submit(connection, params, owner, warnings, idempotency, self._settings.max_queued_jobs)
+            return submitting.submit(connection, params, owner, warnings, idempotency, self._settings)
 
     def made_before(self, owner: str, idempotency: Idempotency) -> Job | None:
         """The job that this very request made; None if none did.  Raises: IdempotencyConflict."""
@@ -110,19 +116,17 @@ class Store:
         cursor: str | None = None,
         task: str | None = None,
     ) -> Page[Job]:
-        """The owner's jobs, newest first.  Raises: BadCursor."""
+        """The owner's jobs, newest first; internal ones only where their task is named.  Raises: BadCursor."""
         with self._transactions.reading() as connection:
             return reading.jobs(connection, owner, state, task, limit, cursor)
 
     def image(self, image_id: str, owner: str | None) -> Image:
-        """One published image.  Raises: NotFound."""
-        with self._transactions.reading() as connection:
-            return reading.image(connection, image_id, owner)
+        """One published image that was not deleted.  Raises: NotFound."""
+        return self.gallery.image(image_id, owner)
 
     def images(self, owner: str | None, limit: int = 20, cursor: str | None = None) -> Page[Image]:
         """The owner's images, newest first.  Raises: BadCursor."""
-        with self._transactions.reading() as connection:
-            return reading.images(connection, owner, limit, cursor)
+        return self.gallery.search(owner, limit=limit, cursor=cursor)
 
     def position(self, job: Job) -> int | None:
         """How many queued jobs will be taken before this one; None unless it is queued."""
@@ -146,21 +150,24 @@ class Store:
         alone: bool = True,
         priorities: Sequence[Priority] = tuple(Priority),
         busy_for: Sequence[str] = (),
+        fingerprint: str | None = None,
     ) -> Claim | None:
-        """Take the job that is next, due, and for one of `models`; None if there is none.
+        """Take the job that is next, due, and for some of `models`; None if there is none.
 
         Jobs for models that are not `loaded` have their turn as late as if they cost `swap_cost` more.  `alone`
         says that the worker has nothing else in hand; otherwise it gets no job that must run alone.  It gets none
-        of other `priorities`, and none of the owners that it is `busy_for`.
+        of other `priorities`, and none of the owners that it is `busy_for`.  Jobs that are for workers of one
+        `fingerprint` go to no other.
         """
+        room = Room(models, loaded, swap_cost, alone, priorities, busy_for, fingerprint)
         with self._transactions.writing() as connection:
-            room = Room(models, loaded, swap_cost, alone, priorities, busy_for)
             return claiming.claim_next(connection, worker, room, self._settings)
 
-    def is_solo_next(self, models: Sequence[str]) -> bool:
+    def is_solo_next(self, models: Sequence[str], fingerprint: str | None = None) -> bool:
         """Whether the job that is next for `models` is one that must run alone, so that room is to be made for it."""
         with self._transactions.writing() as connection:
-            return fairness.is_solo_next(connection, models, self._settings.starvation_s)
+            room = Room(models, fingerprint=fingerprint)
+            return fairness.is_solo_next(connection, room, self._settings.starvation_s)
 
     def beat(self, worker: str, claims: Sequence[ClaimBeat]) -> Beat:
         """Renew the leases of all claims and write their progress, in one UPDATE."""
@@ -232,15 +239,25 @@ class Store:
         with self._transactions.writing() as connection:
             return inputs.add_blob(connection, blob, self._settings.unpinned_s)
 
+    def check_upload(self, owner: str, size_bytes: int) -> None:
+        """Return if so much more fits into what `owner` may upload.  Raises: QuotaReached."""
+        with self._transactions.reading() as connection:
+            quotas.check_upload(connection, owner, size_bytes, self._settings)
+
     def add_upload(self, sha256: str, owner: str) -> Upload:
-        """Let `owner` name a blob, for as long as the settings say.  Raises: InputGone."""
+        """Let `owner` name a blob, for as long as the settings say.  Raises: InputGone; QuotaReached."""
         with self._transactions.writing() as connection:
-            return inputs.add_upload(connection, sha256, owner, self._settings.upload_s)
+            return inputs.add_upload(connection, sha256, owner, self._settings)
 
     def upload(self, upload_id: str, owner: str) -> Upload:
         """One upload that has not expired.  Raises: NotFound."""
         with self._transactions.reading() as connection:
             return inputs.upload(connection, upload_id, owner)
+
+    def inputs(self, job_id: str) -> dict[str, str]:
+        """Where the pictures lie that a job is made from, by role."""
+        with self._transactions.reading() as connection:
+            return inputs.keys_of(connection, job_id)
 
     def free_blobs(self) -> tuple[str, ...]:
         """Forget expired uploads, and some blobs that nothing needs; returns the keys of the files to delete."""

@@ -6,8 +6,9 @@ from uuid import uuid4
 from sqlalchemy import Connection, and_, case, insert, or_, select
 
 from app.jobs.failures import IdempotencyConflict, NotCancellable, QueueFull
+from app.jobs.settings import Settings
 from app.jobs.spec import Params, cost, steps_in_all
-from app.jobs.store import fairness, inputs, reading
+from app.jobs.store import fairness, inputs, quotas, reading
 from app.jobs.store.records import Idempotency, Job, Priority, State
 from app.jobs.store.rows import change, upsert
 from app.jobs.tables import database_now, jobs, lanes
@@ -19,18 +20,19 @@ def submit(
     owner: str,
     warnings: Sequence[str],
     idempotency: Idempotency | None,
-    max_queued: int,
+    settings: Settings,
 ) -> Job:
     """Insert a queued row and pin the pictures it is made from; or find the row that the same request made before.
 
-    Raises: QueueFull; InputGone; IdempotencyConflict.
+    Raises: TooCostly; QuotaReached; QueueFull; InputGone; IdempotencyConflict.
     """
     priority = Priority(params.priority)
     fairness.one_submit_at_a_time(connection, owner)
     if idempotency is not None and (known := made_before(connection, owner, idempotency)):
         return known
-    if reading.queue_length(connection) >= max_queued:
-        raise QueueFull(max_queued)
+    quotas.check_job(connection, owner, cost(params), settings)
+    if reading.queue_length(connection) >= settings.max_queued_jobs:
+        raise QueueFull(settings.max_queued_jobs)
     job_id, start_tag = uuid4().hex, fairness.start_tag(connection, owner, priority)
     connection.execute(
         insert(jobs).values(
@@ -38,6 +40,9 @@ def submit(
             owner=owner,
             task=params.task,
             model=params.model,
+            second_model=params.second_model,
+            fingerprint=params.fingerprint,
+            subject=params.subject,
             params=params.model_dump(mode="json"),
             warnings=list(warnings),
             cost=cost(params),

@@ -10,8 +10,9 @@ from app.jobs.failures import ErrorCode
 from app.jobs.settings import Settings
 from app.jobs.store import tallying
 from app.jobs.store.records import State, Swept
+from app.jobs.store.registering import workers_alive
 from app.jobs.store.rows import change, ended, lease_has_run_out, queued_again, unlocked
-from app.jobs.tables import database_now, files, jobs, lanes, models, workers
+from app.jobs.tables import database_now, files, is_picky, jobs, lanes, models, workers
 
 _FORGET_WORKER_S = 3600.0
 _CLOSE_LANE_S = 60.0
@@ -37,6 +38,7 @@ def sweep(connection: Connection, settings: Settings) -> Swept:
     lost = sweep_up(and_(run_out, is_spent), _failed(ErrorCode.WORKER_LOST) | counted)
     requeued = sweep_up(and_(run_out, not_(is_spent)), queued_again() | counted)
     unwanted = _fail_unwanted(connection, settings.model_wait_s)
+    unwanted += _fail_unmatched(connection, settings.model_wait_s, settings.lease_s)
     gone = workers.c.seen_at < database_now() - _FORGET_WORKER_S
     connection.execute(delete(workers).where(unlocked(workers, gone)))
     _forget_keys(connection, settings.idempotency_s)
@@ -83,6 +85,33 @@ def _fail_unwanted(connection: Connection, wait_s: float) -> tuple[str, ...]:
         return ()
     waits = and_(jobs.c.state == State.QUEUED, jobs.c.model.in_(unserved), jobs.c.queued_at < then)
     return change(connection, unlocked(jobs, waits), _failed(ErrorCode.MODEL_UNAVAILABLE))
+
+
+def _fail_unmatched(connection: Connection, wait_s: float, silence_s: float) -> tuple[str, ...]:
+    """Fail what has waited for too long for a worker that serves both its models, or is of its fingerprint."""
+    then = database_now() - wait_s
+    waits = and_(is_picky, jobs.c.state == State.QUEUED, jobs.c.queued_at < then)
+    needs = jobs.c.model, jobs.c.second_model, jobs.c.fingerprint
+    wanted = connection.execute(select(*needs).where(waits).distinct()).all()
+    if not wanted:
+        return ()
+    alive = workers_alive(connection, silence_s)
+    served = set(connection.execute(select(models.c.name).where(models.c.served_at > then)).scalars())
+
+    def is_hopeless(first: str, second: str | None, fingerprint: str | None) -> bool:
+        if any(worker.can_do(first, second, fingerprint) for worker in alive):
+            return False
+        # A worker that serves both may just be starting anew: unless each of them has a worker without the other.
+        are_apart = all(any(worker.can_do(name) for worker in alive) for name in (first, second) if name)
+        return fingerprint is not None or second not in served or are_apart
+
+    failed: tuple[str, ...] = ()
+    for need in wanted:
+        if is_hopeless(*need):
+            # NULL equals nothing, not even itself.
+            same = [column.is_not_distinct_from(value) for column, value in zip(needs, need, strict=True)]
+            failed += change(connection, unlocked(jobs, and_(waits, *same)), _failed(ErrorCode.MODEL_UNAVAILABLE))
+    return failed
 
 
 def orphans(connection: Connection, keys: Iterable[str]) -> set[str]:

@@ -25,7 +25,7 @@ from app.jobs.recipe import (
     read,
     xmp,
 )
-from app.jobs.spec import TASKS, TextToImageParams, read_params
+from app.jobs.spec import TASKS, TextToImageParams, Upscaler, read_params
 
 FORMATS = ("png", "webp", "jpeg")
 
@@ -55,12 +55,15 @@ recipes = st.builds(
     fit=st.sampled_from([None, "cover", "contain"]),
     scale=st.sampled_from([None, 2, 4]),
     consistent=st.none() | st.booleans(),
+    upscale=st.sampled_from([None, 1, 2, 4]),
+    upscaler=st.none() | st.just(Upscaler(model="larger, much", steps=9, guidance_scale=1.5, sampler="ddim")),
+    reproducible=st.none() | st.booleans(),
 )
 
 # Or not in that of a picture from words.
 NOT_IN_THE_INFOTEXT = (
     "prompt_syntax", "guidance_interval", "image", "mask", "mask_mode", "feather", "strength", "fit", "scale",
-    "consistent",
+    "consistent", "upscale", "upscaler", "reproducible",
 )  # fmt: skip
 
 SHA_OF_IMAGE, SHA_OF_MASK = "0123456789abcdef" * 4, "fedcba9876543210" * 4
@@ -99,7 +102,9 @@ def test_a_recipe_holds_every_param_that_changes_pixels(
 ) -> None:
     params = make_params(eta=0.5)
     said = Recipe.of(params, 0, "r").model_dump()
-    about_the_file_or_the_job = {"version", "num_images", "format", "quality", "metadata", "priority"}
+    about_the_file_or_the_job = {
+        *("version", "num_images", "format", "quality", "metadata", "priority", "save_trajectory")
+    }
     assert {name: said[name] for name in params.model_dump() if name not in about_the_file_or_the_job} == {
         name: value for name, value in params.model_dump().items() if name not in about_the_file_or_the_job
     }
@@ -138,7 +143,8 @@ MASKED = GIVEN | {"mask": f"sha256:{SHA_OF_MASK}", "mask_mode": "black", "feathe
 def test_the_recipe_of_every_task_comes_back_with_what_it_was_made_from(
     make_params: Callable[..., TextToImageParams], task: str, fields: dict[str, Any], settings_line: str, format: str
 ) -> None:
-    params = read_params(make_params(guidance_interval=[0.2, 0.8]).model_dump() | {"task": task} | fields)
+    common = make_params(guidance_interval=[0.2, 0.8]).model_dump(exclude={"upscale", "upscaler"})
+    params = read_params(common | {"task": task} | fields)
     recipe = Recipe.of(params, 0, "r1")
     again = read(save(recipe, format))
     assert again == recipe
@@ -149,6 +155,21 @@ def test_the_recipe_of_every_task_comes_back_with_what_it_was_made_from(
     assert settings_line in infotext(recipe)
     told = parse_infotext(infotext(recipe))
     assert (told.task, told.image, told.mask) == (task, GIVEN["image"], fields.get("mask"))
+
+
+def test_the_recipe_of_a_picture_that_was_made_larger_says_by_what(
+    make_params: Callable[..., TextToImageParams],
+) -> None:
+    upscaler = {"model": "storybook-x4", "steps": 9, "guidance_scale": 1.5, "sampler": "ddim"}
+    params = read_params(make_params().model_dump() | {"upscale": 2, "upscaler": upscaler, "reproducible": True})
+    recipe = Recipe.of(params, 0, "r1+r2")
+    again = read(save(recipe, "png"))
+    assert again == recipe
+    assert (again.upscale, again.reproducible, again.revision) == (2, True, "r1+r2")
+    assert "Hires upscale: 2, Hires steps: 9, Hires upscaler: storybook-x4" in infotext(recipe)
+    told = parse_infotext(infotext(recipe))
+    assert (told.task, told.upscale, told.scale) == ("text_to_image", 2, None)
+    assert "Hires" not in infotext(Recipe.of(make_params(), 0, "r1"))
 
 
 def test_the_recipe_of_an_enlargement_without_words_comes_back_from_the_infotext() -> None:

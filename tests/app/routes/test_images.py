@@ -3,6 +3,7 @@
 import hashlib
 import io
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -117,7 +118,56 @@ def test_the_thumbnail_is_a_webp(client: TestClient, image: Image) -> None:
     response = client.get(f"{IMAGES}/{image.id}/thumbnail/256")
     assert response.headers["content-type"] == "image/webp"
     assert Pixels.open(io.BytesIO(response.content)).format == "WEBP"
-    assert client.get(f"{IMAGES}/{image.id}/thumbnail/255").status_code == 404
+    for side in ("255", "2048", "x", "256.0", "0512"):
+        assert client.get(f"{IMAGES}/{image.id}/thumbnail/{side}").status_code == 404
+
+
+@pytest.fixture
+def large(store: Store, make_params: Callable[..., Any], client: TestClient, develop: Callable[[], Job]) -> Image:
+    """A published picture of 1280 x 640 pixels."""
+    store.submit(make_params().model_copy(update={"width": 1280, "height": 640}), "local")
+    return develop().images[0]
+
+
+@pytest.mark.parametrize(("side", "size"), [(512, (512, 256)), (1024, (1024, 512))])
+def test_a_larger_thumbnail_is_made_when_it_is_first_asked_for(
+    client: TestClient, store: Store, settings: Settings, large: Image, side: int, size: tuple[int, int]
+) -> None:
+    storage, url = open_storage(settings.resolved_storage_url), f"{IMAGES}/{large.id}/thumbnail/{side}"
+    published = set(storage.list())
+    first = client.get(url)
+    assert (first.status_code, first.headers["content-type"]) == (200, "image/webp")
+    assert Pixels.open(io.BytesIO(first.content)).size == size
+    (made,) = set(storage.list()) - published
+    assert not store.is_orphan(made)
+    again = client.get(url)
+    assert (again.content, again.headers["etag"]) == (first.content, first.headers["etag"])
+    assert client.get(url, headers={"if-none-match": first.headers["etag"]}).status_code == 304
+    assert client.get(url, headers={"range": "bytes=0-9"}).content == first.content[:10]
+    assert client.head(url).headers["content-length"] == str(len(first.content))
+    storage.delete(made)
+    assert client.get(url).content == first.content
+
+
+@pytest.mark.parametrize("side", [256, 512, 1024])
+def test_a_thumbnail_is_never_larger_than_the_picture(
+    client: TestClient, settings: Settings, image: Image, side: int
+) -> None:
+    before = set(open_storage(settings.resolved_storage_url).list())
+    response = client.get(f"{IMAGES}/{image.id}/thumbnail/{side}")
+    assert Pixels.open(io.BytesIO(response.content)).size == (image.width, image.height)
+    assert set(open_storage(settings.resolved_storage_url).list()) == before
+
+
+def test_a_thumbnail_is_made_once_by_many_who_ask_at_once(
+    client: TestClient, settings: Settings, large: Image
+) -> None:
+    url = f"{IMAGES}/{large.id}/thumbnail/512"
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: client.get(url), range(4)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.content for answer in answers}) == 1
+    assert len([key for key in open_storage(settings.resolved_storage_url).list() if "thumb512" in key]) == 1
 
 
 def test_a_picture_tells_its_recipe_and_facts(client: TestClient, image: Image) -> None:
@@ -164,6 +214,8 @@ def test_somebody_elses_picture_is_not_there(
     assert client.get(IMAGES).json()["items"] == client.get("/api/v1/jobs").json()["items"] == []
 
 
-def test_a_file_that_was_lost_is_not_found(client: TestClient, image: Image, settings: Settings) -> None:
-    open_storage(settings.resolved_storage_url).delete(image.key)
-    assert client.get(f"{IMAGES}/{image.id}/content").status_code == 404
+def test_a_file_that_was_lost_is_not_found(client: TestClient, large: Image, settings: Settings) -> None:
+    for key in (large.key, large.thumbnail_key):
+        open_storage(settings.resolved_storage_url).delete(key)
+    for part in ("content", "thumbnail/256", "thumbnail/512"):
+        assert client.get(f"{IMAGES}/{large.id}/{part}").status_code == 404

@@ -34,7 +34,7 @@ def test_a_wish_is_accepted_with_every_gap_filled(client: TestClient) -> None:
     assert int(response.headers["retry-after"]) > 0
     assert 0 <= job["params"].pop("seed") < SEEDS
     assert job["params"] == {
-        "version": 2,
+        "version": 3,
         "task": "text_to_image",
         "prompt": "a red cat",
         "negative_prompt": "",
@@ -53,6 +53,10 @@ def test_a_wish_is_accepted_with_every_gap_filled(client: TestClient) -> None:
         "quality": 90,
         "metadata": True,
         "priority": "normal",
+        "reproducible": False,
+        "save_trajectory": False,
+        "upscale": 1,
+        "upscaler": None,
     }
 
 

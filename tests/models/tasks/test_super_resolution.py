@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from models import Pipeline, RequestError, SuperResolution
 from models.process import add_noise
-from models.tasks.consistency import box_average, project
+from models.tasks.consistency import box_average, keep_colours, project
 from models.tasks.super_resolution import Enlarge
 from tests.models.conftest import small_pipeline
 
@@ -42,9 +42,22 @@ def test_a_projection_is_consistent_after_rounding_whatever_was_decoded(seed: in
     small = torch.randint(0, 256, (3, 4, 5), generator=generator)
     small[:, 0] = 255 * (small[:, 0] > 127)  # the hardest averages are those at the ends
     image = spread * torch.randn(3, 4 * scale, 5 * scale, generator=generator)
-    pixels = Enlarge(small / 127.5 - 1, scale, 1, consistent=True)(image)
+    pixels = Enlarge(small / 127.5 - 1, scale, 1, consistent=True, keep_colours=False)(image)
     boxes = pixels.reshape(4, scale, 5, scale, 3).mean((1, 3))
     assert np.abs(boxes - small.permute(1, 2, 0).numpy()).max() <= 1.0
+
+
+def test_colours_that_drift_are_drawn_back_and_details_stay() -> None:
+    generator = torch.Generator().manual_seed(0)
+    fine = torch.rand(3, 32, 32, generator=generator) * 0.4 - 0.2
+    small = box_average(fine, 4)
+    drifted = fine + 0.3
+    kept = keep_colours(drifted, small)
+    assert (box_average(kept, 4) - small).abs().max() < 0.1 * (box_average(drifted, 4) - small).abs().max()
+    torch.testing.assert_close(kept, fine, rtol=0, atol=0.02)
+    torch.testing.assert_close(keep_colours(fine, small), fine, rtol=0, atol=1e-5)
+    with pytest.raises(ValueError, match="no whole multiple"):
+        keep_colours(fine, torch.zeros(3, 3, 2))
 
 
 def test_a_projection_moves_no_picture_that_agrees_already() -> None:

@@ -89,14 +89,14 @@ def test_the_network_is_shown_the_small_picture_noised_by_its_label(objective: S
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
     objective.network.unet.register_forward_pre_hook(lambda _, inputs: seen.append((inputs[0], inputs[3])))
     batch = next(objective.batches(0))
-    assert batch.x0.shape == (4, 8, 16, 16)
+    assert batch.x0.shape == (4, 12, 16, 16)
     losses = objective.losses(batch, step_generator(0, 0))
     assert losses["loss"].isfinite()
     inputs, labels = seen[0]
-    assert inputs.shape == (4, 11, 16, 16)
+    assert inputs.shape == (4, 15, 16, 16)
     assert 0 <= int(labels.min()) <= int(labels.max()) <= TINY.max_noise_level
     levels = low_res_noise(350).schedule.alpha_bar[labels]
-    strayed = (inputs[:, 8:] - levels.sqrt().view(-1, 1, 1, 1) * batch.small).std(dim=(1, 2, 3))
+    strayed = (inputs[:, 12:] - levels.sqrt().view(-1, 1, 1, 1) * batch.small).std(dim=(1, 2, 3))
     torch.testing.assert_close(strayed, (1 - levels).sqrt().float(), rtol=0.2, atol=1e-6, check_dtype=False)
 
 

@@ -62,6 +62,8 @@ wishes = st.fixed_dictionaries(
         "format": st.sampled_from(["png", "webp", "jpeg"]),
         "quality": st.integers(1, 100),
         "metadata": st.booleans(),
+        "reproducible": st.booleans(),
+        "save_trajectory": st.booleans(),
     },
 )
 
@@ -73,7 +75,8 @@ def test_every_allowed_wish_resolves_to_what_was_said_and_nothing_is_left_open(w
     params = resolve(spec, ENTRY, drawn)
 
     values = params.model_dump(mode="json")
-    assert None not in values.values()
+    # Nobody makes it larger.
+    assert [name for name, value in values.items() if value is None] == ["upscaler"]
     assert {name: values[name] for name in wish} == wish
     assert values["seed"] == wish.get("seed", drawn)
     assert read_params(json.loads(json.dumps(values))) == params
@@ -101,6 +104,10 @@ def test_a_wish_of_two_words_gets_the_models_defaults() -> None:
         prompt_syntax="plain",
         guidance_interval=(0.0, 1.0),
         priority="normal",
+        reproducible=False,
+        save_trajectory=False,
+        upscale=1,
+        upscaler=None,
     )
     assert params.version == PARAMS_VERSION
 
@@ -112,14 +119,21 @@ VERSION_1 = {
 }  # fmt: skip
 
 
-def test_a_row_of_the_first_version_is_the_recipe_that_it_was() -> None:
-    assert read_params(VERSION_1) == resolve(TextToImage.model_validate(WISH), ENTRY, seed=11)
+VERSION_2 = VERSION_1 | {
+    "version": 2, "prompt_syntax": "plain", "guidance_interval": [0.0, 1.0], "priority": "normal",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", [VERSION_1, VERSION_2])
+def test_a_row_of_an_earlier_version_is_the_recipe_that_it_was(row: dict[str, Any]) -> None:
+    assert read_params(row) == resolve(TextToImage.model_validate(WISH), ENTRY, seed=11)
 
 
 @pytest.mark.parametrize(
     "row",
     [
-        VERSION_1 | {"version": 3},
+        VERSION_1 | {"version": 4},
+        VERSION_1 | {"upscale": 2},
         VERSION_1 | {"task": "dream"},
         VERSION_1 | {"steps": None},
         VERSION_1 | {"surprise": 1},

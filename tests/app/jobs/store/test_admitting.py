@@ -33,6 +33,25 @@ def test_keys_rotate_and_the_principal_stays(bench: Any) -> None:
     assert bench.store.keys.admit(new.token) == Principal("ann", is_admin=False)
 
 
+def test_a_rotated_key_is_good_for_the_overlap_and_no_longer(bench: Any) -> None:
+    old = bench.store.keys.create("ann")
+    new = bench.store.keys.rotate(old.id, overlap_s=3600)
+    assert bench.store.keys.admit(old.token) == bench.store.keys.admit(new.token) == Principal("ann", is_admin=False)
+
+    newer = bench.store.keys.rotate(old.id)
+    assert bench.store.keys.admit(old.token) is None
+    assert bench.store.keys.admit(newer.token) is not None
+    with pytest.raises(NotFound):
+        bench.store.keys.rotate("0" * 12)
+
+
+def test_a_key_that_was_revoked_is_not_good_again_because_it_is_rotated(bench: Any) -> None:
+    old = bench.store.keys.create("ann")
+    bench.store.keys.revoke(old.id)
+    bench.store.keys.rotate(old.id, overlap_s=3600)
+    assert bench.store.keys.admit(old.token) is None
+
+
 def test_a_secret_is_never_kept(bench: Any) -> None:
     made = bench.store.keys.create("ann")
     prefix, key_id, secret = made.token.split("_", 2)

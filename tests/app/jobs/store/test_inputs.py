@@ -41,7 +41,8 @@ def made_from(make_params: Callable[..., Any]) -> Callable[..., Params]:
     """Makes the params of a job that is made from these blobs."""
 
     def make(image: str, mask: str | None = None) -> Params:
-        common = make_params().model_dump() | {"image": f"sha256:{image}", "strength": 0.5, "fit": "cover"}
+        own = {"image": f"sha256:{image}", "strength": 0.5, "fit": "cover"}
+        common = make_params().model_dump(exclude={"upscale", "upscaler"}) | own
         if mask is None:
             return read_params(common | {"task": "image_to_image"})
         more = {"mask": f"sha256:{mask}", "mask_mode": "white", "feather": 0, "developed_pixels": 1}
