@@ -19,6 +19,9 @@ from app.watching import Watch
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
+# Said to readers alone: what cannot be an id is not found, as any other that nothing has.
+_DESCRIBED_ID = Path(description="32 hexadecimal digits", json_schema_extra={"pattern": f"^{_ID.pattern}$"})
+
 
 @dataclass(frozen=True, slots=True)
 class House:
@@ -122,7 +125,7 @@ async def viewer(asking: Asking) -> str | None:
     return asking.sees
 
 
-async def known_id(id: Annotated[str, Path(description="32 hexadecimal digits")]) -> str:
+async def known_id(id: Annotated[str, _DESCRIBED_ID]) -> str:
     """An id that may exist; the database is not asked about others.  Raises: NotFound."""
     if not _ID.fullmatch(id):
         raise NotFound("No such thing is known here.")

@@ -2,13 +2,14 @@
 
 import base64
 import binascii
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from app.deps import House
 from app.jobs import blobs
 from app.jobs.failures import BadPicture, NoSuchFile, NotFound, SpecError
 from app.jobs.spec import Given, Wish, split
-from app.jobs.store import Blob, Upload
+from app.jobs.store import Upload
 
 if TYPE_CHECKING:
     from app.jobs.pictures import Picture
@@ -28,7 +29,12 @@ def fetch(house: House, wish: Wish, owner: str) -> dict[str, Given]:
 
     Raises: SpecError naming the field whose picture is none, or not the owner's; StoreUnavailable; StorageError.
     """
-    return {role: _given(house, role, reference, owner) for role, reference in wish.references.items()}
+    return {role: _given(house, role, reference, owner, keep) for role, reference in wish.references.items()}
+
+
+def look_at(house: House, wish: Wish, owner: str) -> dict[str, Given]:
+    """What is known of every picture that the wish names, by role; nothing is stored.  Raises: as `fetch`."""
+    return {role: _given(house, role, reference, owner, _seen) for role, reference in wish.references.items()}
 
 
 def recipe(data: bytes) -> "Recipe":
@@ -47,13 +53,13 @@ def recipe(data: bytes) -> "Recipe":
         raise BadPicture("must be a whole PNG, JPEG or WebP file") from error
 
 
-def _given(house: House, role: str, reference: str, owner: str) -> Given:
+def _given(house: House, role: str, reference: str, owner: str, known: Callable[[House, bytes], Given]) -> Given:
     kind, rest = split(reference)
     try:
         if kind == "upload":
             return house.store.upload(rest, owner).blob.given
         data = _decoded(rest) if kind == "data" else house.storage.get(house.store.image(rest, owner).key)
-        return _kept(house, data).given
+        return known(house, data)
     except (NotFound, NoSuchFile) as error:
         lasting = "upload of yours that has not expired" if kind == "upload" else "image of yours"
         raise SpecError(role, f"{kind}:...", f"must name an {lasting}") from error
@@ -61,8 +67,16 @@ def _given(house: House, role: str, reference: str, owner: str) -> Given:
         raise SpecError(role, f"{kind}:...", str(error)) from error
 
 
-def _kept(house: House, data: bytes) -> Blob:
-    return blobs.keep(house.store, house.storage, _plain(data))
+def keep(house: House, data: bytes) -> Given:
+    """Store a picture for a job that is asked for at once; nobody can name it.
+
+    Raises: BadPicture; Busy; StoreUnavailable; StorageError.
+    """
+    return blobs.keep(house.store, house.storage, _plain(data)).given
+
+
+def _seen(house: House, data: bytes) -> Given:
+    return _plain(data).given
 
 
 def _plain(data: bytes) -> "Picture":

@@ -20,7 +20,7 @@ def zipped(storage: Storage, images: Sequence[Image]) -> Iterator[bytes]:
     Raises: NoSuchFile; StorageError.
     """
     sent = _Sent()
-    with zipfile.ZipFile(sent, "w") as parcel:  # type: ignore[call-overload]  # write and flush are all it needs
+    with zipfile.ZipFile(sent, "w") as parcel:
         for name, image in zip(names(images), images, strict=True):
             entry = zipfile.ZipInfo(name, image.created_at.timetuple()[:6])
             entry.file_size, entry.external_attr = image.size_bytes, _MODE
@@ -54,6 +54,9 @@ class _Sent:
 
     def flush(self) -> None:
         """There is nothing behind it."""
+
+    def close(self) -> None:
+        """Nor is there anything to let go."""
 
     def take(self) -> bytes:
         taken = b"".join(self._pieces)

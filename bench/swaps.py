@@ -14,14 +14,14 @@ from app.jobs.settings import Settings
 from bench.common import Figure, run
 from models import TextToImage, survey_model
 from models.catalogue import find_model
-from worker.engine import Engine, Seconds
+from worker.engine import Engine, Model, Seconds
 from worker.memory import memory_of
 from worker.studio import Studio
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from models import Pipeline, Row
+    from models import Request, Row
 
 NAMES = ("storybook", "twin")
 MIB = 2**20
@@ -35,9 +35,9 @@ class Job:
     is_low = False
     step_cost = 1.0
 
-    def __init__(self, pipeline: Pipeline, seed: int) -> None:
+    def __init__(self, pipeline: Model, seed: int) -> None:
         self.pipeline = pipeline
-        self.request = TextToImage(prompt="a fox in the snow", num_steps=2, seed=seed)
+        self.request: Request = TextToImage(prompt="a fox in the snow", num_steps=2, seed=seed)
         self.is_over = threading.Event()
         self.error: Exception | None = None
 

@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
+import diffusers
 import torch
-from diffusers import DDIMScheduler, UNet2DConditionModel
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.common import ROUNDS, Figure, in_turns, ratio, run, spread
@@ -28,6 +29,9 @@ STEPS = 50
 SCALE = 7.5
 SEED = 7
 PRODUCT = 1024
+
+# It has no types.
+THEIRS: Any = diffusers
 
 # The shape of Stable Diffusion 1.5's UNet.
 REAL = UNetConfig(
@@ -103,10 +107,12 @@ def our_step(case: Case, dtype: torch.dtype) -> Callable[[], torch.Tensor]:
 
 def their_step(case: Case, dtype: torch.dtype) -> Callable[[], torch.Tensor]:
     """The same of diffusers: both rows in one call of the network, guidance, and the scheduler's step."""
-    unet = UNet2DConditionModel.from_config(write_unet(case.unet.config, case.side)).eval().requires_grad_(False)
+    unet = THEIRS.UNet2DConditionModel.from_config(write_unet(case.unet.config, case.side)).eval().requires_grad_(False)
     unet.load_state_dict(case.unet.state_dict())
     unet = unet.to(dtype=dtype, memory_format=torch.channels_last)
-    scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False)
+    scheduler = THEIRS.DDIMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False
+    )
     scheduler.set_timesteps(STEPS)
     timestep = scheduler.timesteps[STEPS // 2]
     text = noise(2, case.tokens, case.unet.config.cross_attention_dim).flip(0).to(dtype)

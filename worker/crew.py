@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -20,17 +20,15 @@ from app.jobs.spec import Params, steps_in_all
 from app.jobs.storage import Storage
 from app.jobs.store import Claim, Priority, State, Store
 from worker.beginning import begin
-from worker.developing import INTERNAL, NO_INPUTS, Inputs
-from worker.engine import Engine, Presence
+from worker.developing import INTERNAL
+from worker.engine import Engine, Model, Presence
 from worker.fetching import fetch
 from worker.leases import Heart, Lease, Leases
 from worker.publishing import Publication, Publisher
 from worker.reporting import Reporter, announce
+from worker.requests import NO_INPUTS, Inputs
 from worker.threads import Desk, Ticker
 from worker.watchdog import EXIT_HUNG, Watchdog
-
-if TYPE_CHECKING:
-    from models import Pipeline
 
 log = structlog.get_logger()
 
@@ -66,7 +64,7 @@ class Studio(Protocol):
     def residency(self) -> Residency:
         """Which of them are in memory."""
 
-    def pipeline(self, name: str) -> Pipeline:
+    def pipeline(self, name: str) -> Model:
         """The pipeline of this name, or what brings it in when it is used."""
 
     def is_out_of_memory(self, error: Exception) -> bool:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from worker.engine import Model
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
@@ -86,13 +88,14 @@ class Residency:
         """Whether the model is in memory."""
         return name in self._here
 
-    def is_here(self, resident: Resident) -> bool:
-        """Whether it could be used at once."""
-        return resident.is_here
+    def is_here(self, pipeline: Model) -> bool:
+        """Whether it could be used at once; what is no resident always can."""
+        return not isinstance(pipeline, Resident) or pipeline.is_here
 
-    def bring(self, resident: Resident) -> None:
+    def bring(self, pipeline: Model) -> None:
         """Bring it into memory. Raises: CannotLoad, or whatever says that there is too little."""
-        resident.bring()
+        if isinstance(pipeline, Resident):
+            pipeline.bring()
 
     @contextmanager
     def using(self, name: str, size_bytes: int) -> Iterator[Pipeline]:

@@ -277,7 +277,7 @@ def _warm(residents: Sequence[Resident], default_model: str, residency: Residenc
 
     Raises: NothingToServe if the default model is not among them.
     """
-    offered = []
+    offered: list[Resident] = []
     for resident in sorted(residents, key=lambda resident: resident.card.name != default_model):
         is_first = not offered
         try:
@@ -330,7 +330,7 @@ def _load_warm(source: str | Path, card: ModelCard, device: torch.device, dtype:
 def _give_memory_back() -> None:
     """Return what was let go to the system, which allocators would rather keep for the next time."""
     gc.collect()
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

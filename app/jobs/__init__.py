@@ -5,6 +5,7 @@
     queue      the doorbell (RQ)                events     what happens meanwhile (Redis streams)
     storage    where files are kept             orphans    the sweep of files that nobody needs
     recipe     params as the text in a file     failures   what can go wrong, in words
+    quote      when a job will start and finish     expectation  what that is made of
 
 Below the store lie tables (the schema), migrations (its history) and database (how it is spoken to).
 Nothing here knows HTTP, and nothing here knows tensors.

@@ -137,6 +137,9 @@ jobs = Table(
     Column("queued_at", Double, nullable=False),
     Column("started_at", Double),
     Column("finished_at", Double),
+    # What was expected when it was queued, in seconds from then: quotes learn from what came of it.
+    Column("expected_start_s", Double),
+    Column("expected_finish_s", Double),
     # Whether the tallies count it: only what has ended is ever counted there.
     Column("is_tallied", Boolean, nullable=False, server_default=false()),
     CheckConstraint("state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')", name="state_is_known"),

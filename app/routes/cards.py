@@ -13,7 +13,7 @@ from app.routes.rendering import Card, is_part, render
 def cards(house: House, jobs: Sequence[Job]) -> list[Card]:
     """The jobs, with their places in the queue and whether anybody serves them."""
     served = {model for worker in house.store.workers_alive() for model in worker.models}
-    return [Card(job, house.store.position(job), job.model in served) for job in jobs]
+    return [Card(job, house.store.quotes.position(job), job.model in served) for job in jobs]
 
 
 def shown(request: Request, house: House, job: Job) -> Response:

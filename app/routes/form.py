@@ -1,6 +1,7 @@
 """The prompt form: fields of text, and the wish they amount to."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, get_args
 from urllib.parse import urlencode
 
 from pydantic import ValidationError
@@ -8,8 +9,11 @@ from pydantic import ValidationError
 from app.errors import Invalid
 from app.faults import Fault, faults_in_form
 from app.jobs.catalogue import CatalogueEntry
-from app.jobs.recipe import Recipe
 from app.jobs.spec import Params, TextToImage
+from app.jobs.spec.text_to_image import Upscale
+
+if TYPE_CHECKING:
+    from app.jobs.recipe import Recipe
 
 FIELDS = (
     "prompt",
@@ -17,16 +21,21 @@ FIELDS = (
     "model",
     "size",
     "num_images",
+    "upscale",
     "steps",
     "guidance_scale",
     "sampler",
     "seed",
     "format",
+    "reproducible",
+    "save_trajectory",
 )
 """What the form asks for; a size is "width x height" in one field."""
 
 FOLDED = FIELDS[1:]
 """What lies in the folded part of the form."""
+
+UPSCALES = get_args(Upscale)
 
 # Sides of a landscape and a portrait, next to the native size.
 STRETCH = (3, 2)
@@ -42,8 +51,13 @@ def wish_of(fields: Mapping[str, str]) -> TextToImage:
     said = {field: text for field, text in fields.items() if text.strip()}
     if size := said.pop("size", None):
         said["width"], _, said["height"] = size.partition("x")
+    # Texts stand for numbers, but not for one of several.
+    times = said.pop("upscale", "1")
+    if times not in map(str, UPSCALES):
+        raise Invalid.of(Fault.of_field("upscale", f"must be one of {', '.join(map(str, UPSCALES))}"))
     try:
-        return TextToImage.model_validate_strings({"task": "text_to_image", **said})
+        wish = TextToImage.model_validate_strings({"task": "text_to_image", **said})
+        return wish.model_copy(update={"upscale": int(times)})
     except ValidationError as error:
         raise Invalid.of(*faults_in_form(error)) from None
 
@@ -60,16 +74,18 @@ def sentences(faults: Sequence[Fault]) -> dict[str, str]:
     return beside
 
 
-def query_of(recipe: Params | Recipe, seed: int | None) -> str:
+def query_of(recipe: "Params | Recipe", seed: int | None) -> str:
     """The query that fills the form with a recipe; what it does not say stays empty."""
     fields = {field: getattr(recipe, field, None) for field in FIELDS if field not in ("size", "seed", "num_images")}
     size = None if recipe.width is None or recipe.height is None else f"{recipe.width}x{recipe.height}"
     said = {**fields, "size": size, "seed": seed}
-    return urlencode({field: value for field, value in said.items() if value is not None})
+    # A box that is not ticked says nothing.
+    texts = {field: "true" if value is True else value for field, value in said.items()}
+    return urlencode({field: text for field, text in texts.items() if text is not None and text is not False})
 
 
-def sizes(entry: CatalogueEntry) -> list[tuple[str, str]]:
-    """The sizes the form offers: (value, label), the model's own size first."""
+def sizes(entry: CatalogueEntry, asked: str = "") -> list[tuple[str, str]]:
+    """The sizes the form offers: (value, label), the model's own size first, and last another that is asked for."""
     wide, high = entry.native_width, entry.native_height
     long, short = STRETCH
     offered = [(wide, high, "")]
@@ -81,4 +97,14 @@ def sizes(entry: CatalogueEntry) -> list[tuple[str, str]]:
         width, height = (side // entry.multiple * entry.multiple for side in (width, height))
         if max(width, height) <= entry.max_side:
             offered.append((width, height, shape))
-    return [(f"{w}x{h}", f"{w} × {h}" + (f", {shape}" if shape else "")) for w, h, shape in offered]
+    labels = {f"{w}x{h}": f"{w} × {h}" + (f", {shape}" if shape else "") for w, h, shape in offered}
+    # A recipe's own, which the model takes or says why not.
+    if asked and asked not in labels:
+        labels[asked] = asked.replace("x", " × ")
+    return list(labels.items())
+
+
+def upscales(catalogue: Sequence[CatalogueEntry]) -> list[int]:
+    """How many times as large the form offers to make a picture; nothing where no model does."""
+    scales = [entry.scale or 0 for entry in catalogue if "super_resolution" in entry.tasks]
+    return [times for times in UPSCALES if times <= max(scales)] if scales else []

@@ -24,7 +24,7 @@ from app.errors import (
     documented,
 )
 from app.jobs.spec import INTERNAL_TASKS, MAX_DATA_BYTES, TASKS, Wish
-from app.jobs.store import Job, State
+from app.jobs.store import Job, Place, State
 from app.routes.paging import Cursor, Limit, link_next
 from app.schemas import API, JobOut, JobsOut
 
@@ -121,7 +121,9 @@ def index(
     """Your jobs, newest first; those that verify or decode only where `task` names them."""
     page = house.store.jobs(viewer, state, limit, cursor, task)
     link_next(request, response, page.next)
-    return JobsOut(items=[_out(house, job) for job in page.items], next_cursor=page.next)
+    places = house.store.quotes.places(page.items)
+    items = [JobOut.of(job, places.get(job.id, Place())) for job in page.items]
+    return JobsOut(items=items, next_cursor=page.next)
 
 
 @router.get("/{id}", operation_id="getJob", responses=documented(NotFound))
@@ -161,4 +163,4 @@ def accepted(house: House, job: Job, response: Response) -> JobOut:
 
 
 def _out(house: House, job: Job) -> JobOut:
-    return JobOut.of(job, house.store.position(job) if job.state is State.QUEUED else None)
+    return JobOut.of(job, house.store.quotes.places([job]).get(job.id, Place()))

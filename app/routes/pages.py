@@ -6,18 +6,18 @@ from typing import Annotated
 from fastapi import APIRouter, BackgroundTasks, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
-from app import desk
+from app import desk, intake
 from app.deps import House, Inside, Owner, Viewer, form_only
 from app.errors import Invalid, problem_of
 from app.faults import Fault
 from app.jobs.catalogue import CatalogueEntry
-from app.jobs.failures import SpecError, UnknownModel
-from app.jobs.recipe import NoRecipe, read
-from app.jobs.store import State
+from app.jobs.failures import SpecError, TooCostly, UnknownModel
+from app.jobs.store import Place, State
 from app.routes import form
 from app.routes.cards import cards, shown
 from app.routes.rendering import READ, is_part, render
 from app.routes.uploads import MAX_BODY_BYTES, sent_file
+from app.routes.viewing import View
 
 LATEST = 16
 
@@ -53,13 +53,22 @@ def develop(
     return shown(request, house, job)
 
 
+@router.post("/quote", dependencies=[Depends(form_only)])
+def quote(request: Request, house: Inside, owner: Owner, fields: Fields) -> Response:
+    """When what the form asks for would be done, in words; nothing where nobody can tell, or the form is wrong."""
+    # How long it takes does not depend on the words.
+    wished = {**fields, "prompt": fields["prompt"].strip() or "?"}
+    try:
+        _, place = desk.quote(house, form.wish_of(wished), owner)
+    except (Invalid, SpecError, UnknownModel, TooCostly):
+        place = Place()
+    return render(request, "_quote.html", place=place)
+
+
 @router.post(RECALL)
 def recall(data: Annotated[bytes, Depends(sent_file)]) -> Response:
     """Fill the form with the recipe that a picture of ours, or of A1111's kin, holds."""
-    try:
-        recipe = read(data)
-    except NoRecipe:
-        raise Invalid.of(Fault(pointer="#/file", detail="must be a PNG, WebP or JPEG that holds a recipe")) from None
+    recipe = intake.recipe(data)
     return RedirectResponse(f"/?{form.query_of(recipe, recipe.seed)}", status_code=303)
 
 
@@ -67,7 +76,8 @@ def _bench(
     request: Request, house: House, viewer: str | None, fields: Mapping[str, str], faults: Sequence[Fault] = ()
 ) -> Response:
     """The first page, its form filled with `fields`; where htmx sent a form with faults, the form alone."""
-    able = [entry for entry in house.store.catalogue() if "text_to_image" in entry.tasks]
+    catalogue = house.store.catalogue()
+    able = [entry for entry in catalogue if "text_to_image" in entry.tasks]
     entry = _named(able, fields["model"]) or desk.default_model(house, "text_to_image")
     filled = {
         "wish": fields,
@@ -75,7 +85,8 @@ def _bench(
         "is_open": any(fields[field] for field in form.FOLDED),
         "entry": entry,
         "models": [each.name for each in able],
-        "sizes": form.sizes(entry),
+        "upscales": form.upscales(catalogue),
+        "sizes": form.sizes(entry, fields["size"]),
     }
     status = 422 if faults else 200
     if is_part(request):
@@ -85,8 +96,8 @@ def _bench(
     alive = [
         job for state in (State.QUEUED, State.RUNNING) for job in house.store.jobs(viewer, state, limit=LATEST).items
     ]
-    latest = house.store.images(viewer, LATEST).items
-    return render(request, "index.html", status=status, cards=cards(house, alive), images=latest, **filled)
+    latest = {"images": house.store.images(viewer, LATEST).items, "next": None, "view": View()}
+    return render(request, "index.html", status=status, cards=cards(house, alive), **latest, **filled)
 
 
 def _named(entries: Sequence[CatalogueEntry], name: str) -> CatalogueEntry | None:

@@ -3,6 +3,7 @@
 from app.schemas.answer import API, Answer
 from app.schemas.keeping import MAX_IDS, BulkIn, BulkOut, DeleteIn, OpinionIn, RestoreIn, TagIn, ZipIn
 from app.schemas.pictures import ImageDetailOut, ImageOut, ImagesOut, UploadOut
+from app.schemas.quotes import QuoteOut, RangeOut
 from app.schemas.recipes import ParamsOut, RecipeOut, complete
 from app.schemas.service import LiveOut, ModelOut, ModelsOut, ReadyOut, SamplerOut, SamplersOut, VersionOut, WorkerOut
 from app.schemas.trajectories import DecodedOut, StepOut, TrajectoryOut, VerdictOut
@@ -30,6 +31,8 @@ __all__ = [
     "OpinionIn",
     "ParamsOut",
     "ProgressOut",
+    "QuoteOut",
+    "RangeOut",
     "ReadyOut",
     "RecipeOut",
     "RestoreIn",

@@ -6,7 +6,8 @@ from typing import Self
 
 from pydantic import Field
 
-from app.jobs.store import Job, State
+from app.jobs.quote import Quote
+from app.jobs.store import Job, Place, State
 from app.schemas.answer import API, Answer
 from app.schemas.pictures import ImageOut
 from app.schemas.recipes import ParamsOut, complete
@@ -28,10 +29,15 @@ class ErrorOut(Answer):
 
 
 class EstimateOut(Answer):
-    """When a job will probably start and finish, in seconds from now."""
+    """When a job will probably start and finish, in seconds from now: as many are earlier as are later."""
 
     start_s: float
     finish_s: float
+
+    @classmethod
+    def of(cls, quote: Quote) -> Self:
+        """The middle of what was quoted."""
+        return cls(start_s=quote.start.p50, finish_s=quote.finish.p50)
 
 
 class TimingsOut(Answer):
@@ -61,7 +67,9 @@ class JobOut(Answer):
     cancel_requested: bool
     warnings: list[str]
     position: int | None = Field(description="how many jobs wait before this one; null unless it is queued")
-    estimate: EstimateOut | None = Field(description="null while nothing is known about the workers' speed")
+    estimate: EstimateOut | None = Field(
+        description="null once it has ended, while no worker serves its model, and while nobody knows how fast it is"
+    )
     progress: ProgressOut
     params: ParamsOut
     images: list[ImageOut]
@@ -74,8 +82,8 @@ class JobOut(Answer):
     links: LinksOut
 
     @classmethod
-    def of(cls, job: Job, position: int | None) -> Self:
-        """The job, at `position` in the queue."""
+    def of(cls, job: Job, place: Place) -> Self:
+        """The job, at its place in the queue."""
         here = f"{API}/jobs/{job.id}"
         return cls(
             id=job.id,
@@ -83,8 +91,8 @@ class JobOut(Answer):
             state=job.state,
             cancel_requested=job.cancel_requested,
             warnings=list(job.warnings),
-            position=position,
-            estimate=None,
+            position=place.position,
+            estimate=None if place.quote is None else EstimateOut.of(place.quote),
             progress=ProgressOut(**asdict(job.progress)),
             params=complete(job.params, job.model_revision),
             images=[ImageOut.of(image) for image in job.images],

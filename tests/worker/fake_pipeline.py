@@ -134,15 +134,6 @@ class FakePipeline:
         return np.random.default_rng(row.seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-class FakeResidency(AllHere):
-    """All that is served is always in memory."""
-
-    slice_s = 0.0
-
-    def __init__(self, *names: str) -> None:
-        self.here = names
-
-
 class FakeStudio:
     """Serves one fake pipeline under the name of a catalogue entry."""
 
@@ -151,7 +142,7 @@ class FakeStudio:
         self.facts = {"device": "fake"}
         self.max_rows = max_rows
         self.fake = pipeline
-        self.residency = FakeResidency(entry.name)
+        self.residency = AllHere(entry.name)
 
     def pipeline(self, name: str) -> FakePipeline:
         assert name == self.entries[0].name

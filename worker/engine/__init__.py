@@ -9,7 +9,7 @@ loop      the thread that steps and decodes
 
 from worker.engine.buckets import SIZES, Buckets, rows_that_pay
 from worker.engine.loop import STEPS_OF_SILENCE, Engine
-from worker.engine.work import AllHere, Presence, Seconds, Work
+from worker.engine.work import AllHere, Model, Presence, Seconds, Work
 
 __all__ = [
     "SIZES",
@@ -17,6 +17,7 @@ __all__ = [
     "AllHere",
     "Buckets",
     "Engine",
+    "Model",
     "Presence",
     "Seconds",
     "Work",

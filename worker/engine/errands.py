@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from worker.engine.work import Presence, Work
+from worker.engine.work import Model, Presence, Work
 from worker.threads import Desk
 
 if TYPE_CHECKING:
-    from models import Pipeline, Row
+    from models import Row
 
 News = Callable[[], None]
 
@@ -29,8 +29,8 @@ class Errands:
         presence: Presence,
         on_rows: Callable[[Work, Sequence[Row] | None, float], None],
         on_refused: Callable[[Work, Exception], None],
-        on_here: Callable[[Pipeline], None],
-        on_absent: Callable[[Pipeline, Exception], None],
+        on_here: Callable[[Model], None],
+        on_absent: Callable[[Model, Exception], None],
     ) -> None:
         """Put news into `inbox`: rows (none if they are no longer wanted) with the seconds that they took, a refusal
         of the work, that a pipeline is here, or that it cannot be brought in.
@@ -62,7 +62,7 @@ class Errands:
         """Make rows of the request."""
         self._run(lambda: self._encoded(work))
 
-    def bring(self, pipeline: Pipeline) -> None:
+    def bring(self, pipeline: Model) -> None:
         """Bring the pipeline into memory, in the place of others if need be."""
         self._run(lambda: self._brought(pipeline))
 
@@ -93,7 +93,7 @@ class Errands:
         seconds = time.perf_counter() - started
         return lambda: self._on_rows(work, rows, seconds)
 
-    def _brought(self, pipeline: Pipeline) -> News:
+    def _brought(self, pipeline: Model) -> News:
         try:
             self._presence.bring(pipeline)
         except Exception as error:

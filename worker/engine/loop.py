@@ -19,11 +19,11 @@ import structlog
 from worker.engine.buckets import Buckets
 from worker.engine.errands import Errands, News
 from worker.engine.turns import Batch, Guest, Turns
-from worker.engine.work import AllHere, Presence, Work
+from worker.engine.work import AllHere, Model, Presence, Work
 from worker.threads import has_ended
 
 if TYPE_CHECKING:
-    from models import Pipeline, Row
+    from models import Row
 
 log = structlog.get_logger()
 
@@ -162,7 +162,7 @@ class Engine:
         if makes_way or self._presence.may_swap or self._presence.is_here(first.work.pipeline):
             self._errands.bring(first.work.pipeline)
 
-    def _encode_those_of(self, pipeline: Pipeline) -> None:
+    def _encode_those_of(self, pipeline: Model) -> None:
         """Their model is here: have their texts encoded."""
         self.signs_of_life += 1
         for guest in self._turns.guests:
@@ -253,7 +253,7 @@ class Engine:
             self._in_hand[guest.work] = guest.undeveloped
         self._on_room()
 
-    def _fail_all(self, pipeline: Pipeline, error: Exception) -> None:
+    def _fail_all(self, pipeline: Model, error: Exception) -> None:
         """Nothing can be made with this pipeline."""
         for guest in self._turns.guests:
             if guest.work.pipeline is pipeline:

@@ -16,17 +16,17 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from worker.engine.work import Seconds, Work
+from worker.engine.work import Model, Seconds, Work
 
 if TYPE_CHECKING:
-    from models import Pipeline, Row
+    from models import Row
 
 
 Account = tuple[Hashable, ...]
-IsHere = Callable[["Pipeline"], bool]
+IsHere = Callable[[Model], bool]
 
 
-def _anything(pipeline: Pipeline) -> bool:
+def _anything(pipeline: Model) -> bool:
     return True
 
 

@@ -6,8 +6,10 @@ lies in one module a role:
     claiming     the worker while it holds a job: claim, beat, give back
     finishing    the worker's last word about an attempt, and how a lost answer is read back
     sweeping     any process, every few seconds: what nobody else will do any more
+    dialects     jobs of clients who name neither a key nor a job
     inputs       pictures that jobs are made from: blobs, pins, uploads
     reading      jobs, images, positions; changes nothing
+    quoting      when jobs will start and finish, and what is expected of a job that is queued
     searching    images that are looked for;  keeping  what their owners do with them;
                  gallery  the store's part that shows and keeps them
     inquiries    jobs about images that are there already
@@ -21,7 +23,9 @@ lies in one module a role:
 """
 
 from app.jobs.store.admitting import LOCAL, Key, NewKey, Principal
+from app.jobs.store.dialects import new_key
 from app.jobs.store.quotas import Limits
+from app.jobs.store.quoting import Place
 from app.jobs.store.records import (
     Answered,
     Beat,
@@ -72,6 +76,7 @@ __all__ = [
     "Opinion",
     "Outcome",
     "Page",
+    "Place",
     "Principal",
     "Priority",
     "Progress",
@@ -86,5 +91,6 @@ __all__ = [
     "Worker",
     "find_model",
     "migrate",
+    "new_key",
     "open_store",
 ]

@@ -83,7 +83,12 @@ def _virtual_now(connection: Connection, priority: Priority) -> float:
     return float(connection.execute(select(func.max(recent.c.start_tag))).scalar() or 0.0)
 
 
-def weight(connection: Connection, owner: str) -> float:
+def tag(connection: Connection, owner: str, start_tag: float, cost: float) -> float:
+    """Where the virtual time of a job ends that begins at `start_tag`."""
+    return start_tag + cost / _weight(connection, owner)
+
+
+def _weight(connection: Connection, owner: str) -> float:
     """The owner's share of the service."""
     known = connection.execute(select(principals.c.weight).where(principals.c.name == owner)).scalar()
     return 1.0 if known is None else float(known)

@@ -6,7 +6,7 @@ other.  A deleted image is kept as it is, seen by nobody, until it is removed; t
 
 from collections.abc import Collection, Iterable
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, delete, func, insert, or_, select, true, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, true, update
 
 from app.jobs.failures import NotFound, TooManyTags
 from app.jobs.search import MAX_TAGS
@@ -64,13 +64,12 @@ def forget(connection: Connection, kept_s: float) -> tuple[str, ...]:
     if not rows:
         return ()
     connection.execute(delete(images).where(images.c.number.in_([row.number for row in rows])))
-    # Besides the picture, all that was made of it: its name begins as the picture's does, up to the full stop.
-    its_own = [
-        and_(files.c.job_id == row.job_id, files.c.key.startswith(f"{row.key.partition('.')[0]}.", autoescape=True))
-        for row in rows
-    ]
-    removed = connection.execute(delete(files).where(or_(*its_own)).returning(files.c.key)).scalars().all()
-    return (*removed, *inquiries.forget(connection, [row.id for row in rows]))
+    # All that was made of a picture is named as it is, up to the full stop.
+    stems = {row.key.partition(".")[0] for row in rows}
+    of_its_job = select(files.c.key).where(files.c.job_id.in_({row.job_id for row in rows}))
+    keys = [key for key in connection.execute(of_its_job).scalars() if key.partition(".")[0] in stems]
+    connection.execute(delete(files).where(files.c.key.in_(keys)))
+    return (*keys, *inquiries.forget(connection, [row.id for row in rows]))
 
 
 def add_file(connection: Connection, image_id: str, key: str, kind: str) -> bool:

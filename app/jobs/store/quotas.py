@@ -81,10 +81,15 @@ def check_job(connection: Connection, owner: str, cost: float, settings: Setting
     Raises: TooCostly; QuotaReached.
     """
     limits = quota(connection, owner, settings)
-    if limits.job_cost and cost > limits.job_cost:
-        raise TooCostly(cost, limits.job_cost)
+    check_cost(limits, cost)
     if limits.queued_jobs and _queued(connection, owner) >= limits.queued_jobs:
         raise QuotaReached(f"{limits.queued_jobs} jobs may wait at once with this key", _PLACE_AFTER_S)
+
+
+def check_cost(limits: Quota, cost: float) -> None:
+    """Refuse a job that is larger than any may be.  Raises: TooCostly."""
+    if limits.job_cost and cost > limits.job_cost:
+        raise TooCostly(cost, limits.job_cost)
 
 
 def _queued(connection: Connection, owner: str) -> int:

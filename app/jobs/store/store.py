@@ -12,11 +12,13 @@ from app.jobs.migrations import migrate
 from app.jobs.settings import Settings
 from app.jobs.spec import Params
 from app.jobs.store import claiming, fairness, finishing, inputs, quotas, reading, registering, submitting, sweeping
+from app.jobs.store.dialects import Dialects
 from app.jobs.store.fairness import Room
 from app.jobs.store.gallery import Gallery
 from app.jobs.store.inquiries import Inquiries
 from app.jobs.store.keyring import Keyring
 from app.jobs.store.ledger import Ledger
+from app.jobs.store.quoting import Quotes
 from app.jobs.store.records import (
     Beat,
     Blob,
@@ -56,8 +58,10 @@ class Store:
         self._transactions = Transactions(engine)
         self.keys = Keyring(self._transactions, settings)
         self.ledger = Ledger(self._transactions, settings)
+        self.dialects = Dialects(self._transactions)
         self.studies = Studies(self._transactions)
         self.gallery = Gallery(self._transactions, settings)
+        self.quotes = Quotes(self._transactions, settings)
         self.inquiries = Inquiries(self._transactions, settings)
         self._beats = Transactions(engine if beats is None else beats)
 
@@ -86,8 +90,10 @@ class Store:
         With the `idempotency` of an earlier submit, its job is returned and nothing is queued.
         Raises: TooCostly; QuotaReached; QueueFull; InputGone; IdempotencyConflict.
         """
+        # Before the write lock: that a job or two come in between matters to nobody.
+        expected = self.quotes.expected(params, owner)
         with self._transactions.writing() as connection:
-            return submitting.submit(connection, params, owner, warnings, idempotency, self._settings)
+            return submitting.submit(connection, params, owner, warnings, idempotency, self._settings, expected)
 
     def made_before(self, owner: str, idempotency: Idempotency) -> Job | None:
         """The job that this very request made; None if none did.  Raises: IdempotencyConflict."""
@@ -128,11 +134,6 @@ class Store:
         """The owner's images, newest first.  Raises: BadCursor."""
         return self.gallery.search(owner, limit=limit, cursor=cursor)
 
-    def position(self, job: Job) -> int | None:
-        """How many queued jobs will be taken before this one; None unless it is queued."""
-        with self._transactions.reading() as connection:
-            return reading.position(connection, job.id)
-
     def queue_length(self) -> int:
         """How many jobs are queued, all owners together."""
         with self._transactions.reading() as connection:
@@ -166,8 +167,7 @@ class Store:
     def is_solo_next(self, models: Sequence[str], fingerprint: str | None = None) -> bool:
         """Whether the job that is next for `models` is one that must run alone, so that room is to be made for it."""
         with self._transactions.writing() as connection:
-            room = Room(models, fingerprint=fingerprint)
-            return fairness.is_solo_next(connection, room, self._settings.starvation_s)
+            return fairness.is_solo_next(connection, Room(models, fingerprint=fingerprint), self._settings.starvation_s)
 
     def beat(self, worker: str, claims: Sequence[ClaimBeat]) -> Beat:
         """Renew the leases of all claims and write their progress, in one UPDATE."""

@@ -5,10 +5,11 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, and_, case, insert, or_, select
 
+from app.jobs.expectation import Expected
 from app.jobs.failures import IdempotencyConflict, NotCancellable, QueueFull
 from app.jobs.settings import Settings
 from app.jobs.spec import Params, cost, steps_in_all
-from app.jobs.store import fairness, inputs, quotas, reading
+from app.jobs.store import dialects, fairness, inputs, quotas, reading
 from app.jobs.store.records import Idempotency, Job, Priority, State
 from app.jobs.store.rows import change, upsert
 from app.jobs.tables import database_now, jobs, lanes
@@ -21,9 +22,11 @@ def submit(
     warnings: Sequence[str],
     idempotency: Idempotency | None,
     settings: Settings,
+    expected: Expected | None = None,
 ) -> Job:
     """Insert a queued row and pin the pictures it is made from; or find the row that the same request made before.
 
+    What is `expected` of the job is kept with it, to be learned from.
     Raises: TooCostly; QuotaReached; QueueFull; InputGone; IdempotencyConflict.
     """
     priority = Priority(params.priority)
@@ -48,7 +51,9 @@ def submit(
             cost=cost(params),
             priority=priority,
             start_tag=start_tag,
-            tag=start_tag + cost(params) / fairness.weight(connection, owner),
+            tag=fairness.tag(connection, owner, start_tag, cost(params)),
+            expected_start_s=None if expected is None else expected.start_s,
+            expected_finish_s=None if expected is None else expected.finish_s,
             idempotency_key=None if idempotency is None else idempotency.key,
             body_sha256=None if idempotency is None else idempotency.body_sha256,
             state=State.QUEUED,
@@ -77,7 +82,7 @@ def made_before(connection: Connection, owner: str, idempotency: Idempotency) ->
     )
     row = connection.execute(query).one_or_none()
     if row is None:
-        return None
+        return dialects.asked_lately(connection, owner, idempotency) if idempotency.again_s > 0 else None
     if row.body_sha256 != idempotency.body_sha256:
         raise IdempotencyConflict("the idempotency key was used before, for another request")
     return reading.job(connection, row.id, owner)

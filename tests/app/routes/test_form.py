@@ -25,11 +25,14 @@ def test_every_field_reaches_the_wish() -> None:
             model="storybook",
             size="96x64",
             num_images="3",
+            upscale="2",
             steps="12",
             guidance_scale="2.5",
             sampler="ddpm",
             seed="0",
             format="webp",
+            reproducible="true",
+            save_trajectory="true",
         )
     )
     assert wish == TextToImage(
@@ -40,11 +43,14 @@ def test_every_field_reaches_the_wish() -> None:
         width=96,
         height=64,
         num_images=3,
+        upscale=2,
         steps=12,
         guidance_scale=2.5,
         sampler="ddpm",
         seed=0,
         format="webp",
+        reproducible=True,
+        save_trajectory=True,
     )
 
 
@@ -54,6 +60,7 @@ def test_every_field_reaches_the_wish() -> None:
         ({"steps": "0"}, "steps", "This must be at least 1."),
         ({"steps": "many"}, "steps", "This must be a whole number."),
         ({"guidance_scale": "nan"}, "guidance_scale", "This must be a finite number."),
+        ({"upscale": "3"}, "upscale", "This must be one of 1, 2, 4."),
         ({"size": "wide"}, "size", "This must be a whole number."),
         ({"prompt": ""}, "prompt", "This is required."),
         ({"prompt": " \n"}, "prompt", "This is required."),
@@ -70,7 +77,8 @@ def test_what_is_no_field_of_the_form_is_dropped() -> None:
 
 
 def test_a_recipe_fills_the_form_so_that_it_asks_for_the_recipe_again(entry: CatalogueEntry) -> None:
-    wish = TextToImage(task="text_to_image", prompt="a cat & a dog", guidance_scale=2.5, width=96, height=64)
+    size = {"width": 96, "height": 64}
+    wish = TextToImage(task="text_to_image", prompt="a cat & a dog", guidance_scale=2.5, reproducible=True, **size)
     params = resolve(wish, entry, seed=3)
     fields = {name: values[0] for name, values in parse_qs(form.query_of(params, seed=3)).items()}
     assert resolve(form.wish_of(form.read(fields)), entry, seed=0) == params
@@ -87,3 +95,16 @@ def test_every_size_offered_is_one_the_model_takes(entry: CatalogueEntry) -> Non
         fussy = entry.model_copy(update={"multiple": multiple})
         for value, _ in form.sizes(fussy):
             resolve(form.wish_of(filled(size=value)), fussy, seed=0)
+
+
+def test_a_size_that_a_recipe_asks_for_is_offered_beside_the_models_own(entry: CatalogueEntry) -> None:
+    own = form.sizes(entry)
+    assert form.sizes(entry, "96x64") == [*own, ("96x64", "96 × 64")]
+    assert form.sizes(entry, "192x128") == own
+
+
+def test_a_larger_print_is_offered_where_a_model_makes_pictures_larger(entry: CatalogueEntry) -> None:
+    enlarger = entry.model_copy(update={"name": "loupe", "tasks": ["super_resolution"], "scale": 2})
+    assert form.upscales([entry]) == []
+    assert form.upscales([entry, enlarger]) == [1, 2]
+    assert form.upscales([entry, enlarger.model_copy(update={"scale": 4})]) == [1, 2, 4]

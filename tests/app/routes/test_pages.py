@@ -159,7 +159,7 @@ def test_the_contact_sheet_has_pages(
     older = re.search(r'href="(/images\?cursor=[^"]+)" rel="next"', first)
     assert older
     second = client.get(unescape(older[1])).text
-    frame = re.compile(r'class="frame">\s*<a href="/images/([0-9a-f]{32})"')
+    frame = re.compile(r'id="frame-([0-9a-f]{32})"')
     assert frame.findall(first) + frame.findall(second) == made[::-1]
     assert 'rel="next"' not in second
 
@@ -216,7 +216,7 @@ def test_a_database_that_is_away_is_said_on_a_page(settings: Settings) -> None:
 
 def test_a_defect_is_said_on_a_page(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Store, "images", lambda *_: 1 / 0)
-    response = client.get("/images", headers=BROWSER)
+    response = client.get("/", headers=BROWSER)
     assert response.status_code == 500
     assert "<html" in response.text
     assert "division" not in response.text
@@ -263,3 +263,28 @@ def test_a_static_file_asked_for_by_its_version_is_kept_for_ever(client: TestCli
     for path in re.findall(r'(?:src|href)="(/static/[^"]+)"', page):
         assert "immutable" in client.get(path).headers["cache-control"]
     assert client.get("/static/live.js").headers["cache-control"] == "no-cache"
+
+
+def test_another_model_brings_a_form_of_its_own(client: TestClient, store: Store, entry: CatalogueEntry) -> None:
+    other = entry.model_copy(update={"name": "atlas", "native_width": 512, "native_height": 512, "max_side": 512})
+    store.register_model("worker-1", other)
+    part = client.get("/?model=atlas&prompt=a+map", headers=HTMX).text
+    assert part.lstrip().startswith("<form")
+    assert '<option value="512x512"' in part
+    assert '<option value="atlas" selected>' in part
+    assert ">a map</textarea>" in part
+    assert '<option value="128x128"' in client.get("/?model=nobody", headers=BROWSER).text
+
+
+def test_the_form_says_when_its_picture_would_be_ready(
+    client: TestClient, submit: Submit, develop: Callable[[], Job]
+) -> None:
+    page = client.get("/", headers=BROWSER).text
+    assert re.search(r'<p id="quote"[^>]*hx-post="/quote"', page)
+    # Nobody knows how fast the model is before it has made anything.
+    assert client.post("/quote", data={"prompt": ""}, headers=HTMX).text.strip() == ""
+    submit()
+    develop()
+    words = client.post("/quote", data={"prompt": "", "num_images": "16"}, headers=HTMX).text
+    assert re.search(r"Ready in (a|\d+) \w+, nine times of ten within (a|\d+) \w+", words)
+    assert client.post("/quote", data={"steps": "5000"}, headers=HTMX).text.strip() == ""

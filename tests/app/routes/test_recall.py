@@ -1,6 +1,7 @@
 """A picture that holds its recipe fills the form with it."""
 
 import io
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -16,8 +17,12 @@ RECIPE = Recipe(
 
 
 def picture_of(recipe: Recipe, format: Format = "png") -> bytes:
+    return plain_picture(format, **embedding(recipe, format))
+
+
+def plain_picture(format: Format = "png", **said: Any) -> bytes:
     file = io.BytesIO()
-    Pixels.new("RGB", (8, 8), (200, 60, 20)).save(file, format.upper(), **embedding(recipe, format))
+    Pixels.new("RGB", (8, 8), (200, 60, 20)).save(file, format.upper(), **said)
     return file.getvalue()
 
 
@@ -43,11 +48,19 @@ def test_a_picture_of_ours_leads_to_the_form_with_its_recipe(client: TestClient,
     assert "<details open>" in page
 
 
-@pytest.mark.parametrize("data", [b"no picture at all", picture_of(RECIPE)[:40]], ids=["text", "torn"])
-def test_what_holds_no_recipe_is_said_in_plain_words(client: TestClient, data: bytes) -> None:
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"no picture at all", "must be a whole PNG"),
+        (picture_of(RECIPE)[:40], "must be a whole PNG"),
+        (plain_picture(), "must hold a recipe"),
+    ],
+    ids=["text", "torn", "plain"],
+)
+def test_what_holds_no_recipe_is_said_in_plain_words(client: TestClient, data: bytes, said: str) -> None:
     response = client.post("/recall", files={"file": ("fox.png", data)}, headers={"accept": "text/html"})
     assert response.status_code == 422
-    assert "holds a recipe" in response.text
+    assert said in response.text
     assert 'href="/" role="button"' in response.text
 
 

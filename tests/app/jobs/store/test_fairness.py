@@ -298,7 +298,7 @@ def test_the_position_is_the_order_in_which_jobs_are_taken(bench: Any) -> None:
         bench.submit(owner=dice.choice("abc"), steps=dice.randint(1, 9), priority=dice.choice(list(Priority)))
         for _ in range(24)
     ]
-    told = {job.id: bench.store.position(job) for job in submitted}
+    told = {job.id: bench.store.quotes.position(job) for job in submitted}
     assert sorted(told.values()) == list(range(24))
 
     assert [told[take(bench).id] for _ in submitted] == list(range(24))

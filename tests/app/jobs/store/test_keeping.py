@@ -12,7 +12,7 @@ from app.jobs.orphans import remove_orphans
 from app.jobs.search import MAX_TAGS, Search, parse
 from app.jobs.storage.local import LocalStorage
 from app.jobs.store import Image, Opinion
-from app.jobs.tables import files, image_tags, images, jobs
+from app.jobs.tables import files, image_tags, images
 
 WEEK_S = 7 * 86_400
 
@@ -158,20 +158,6 @@ def test_a_week_later_a_deleted_image_goes_with_all_that_was_made_of_it_and_noth
         named = set(connection.execute(select(files.c.key)).scalars())
     assert named == set(storage.list())
     assert remove_orphans(bench.store, storage) == 0
-
-
-def test_what_was_made_by_jobs_about_an_image_goes_with_it(
-    bench: Any, storage: LocalStorage, publish: Callable[..., Any]
-) -> None:
-    (gone, kept), decoded = publish(num_images=2), {}
-    for image in (gone, kept):
-        (step,) = publish()
-        decoded[image.id] = {step.key, step.thumbnail_key}
-        with bench.engine.begin() as connection:
-            connection.execute(update(jobs).where(jobs.c.id == step.job_id).values(subject=f"{image.id}/3"))
-    bench.store.gallery.delete([gone.id], "local")
-    age(bench, WEEK_S)
-    assert set(bench.store.gallery.forget()) == {gone.key, gone.thumbnail_key, *decoded[gone.id]}
 
 
 def test_files_whose_deletion_was_cut_off_are_found_by_the_next_sweep(

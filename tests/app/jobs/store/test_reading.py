@@ -116,10 +116,10 @@ def test_the_position_counts_the_queued_jobs_before(bench: Any) -> None:
     assert bench.claim().job_id == running.id
     bench.store.cancel(gone.id, "local")
 
-    assert bench.store.position(bench.job(running)) is None
-    assert bench.store.position(bench.job(gone)) is None
-    assert bench.store.position(second) == 0
-    assert bench.store.position(third) == 1
+    assert bench.store.quotes.position(bench.job(running)) is None
+    assert bench.store.quotes.position(bench.job(gone)) is None
+    assert bench.store.quotes.position(second) == 0
+    assert bench.store.quotes.position(third) == 1
     assert bench.store.queue_length() == 2
 
 
