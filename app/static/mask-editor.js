@@ -84,8 +84,6 @@ class MaskEditor extends HTMLElement {
       this.#isDown = false;
       this.#changed();
     }
-    event.preventDefault();
-    this.canvas.focus({ preventScroll: true });
   }
 
   /** @param {KeyboardEvent} event */
