@@ -4,6 +4,7 @@
 #   make test      linters and tests
 #   make lint      linters alone
 #   make chaos     500 jobs while everything is killed in turn; JOBS=, SEED= and RUNS= say otherwise
+#   make fuzz      50,000 requests, possible and impossible, held against the API's description; CASES= and SEED=
 #   make bench     how fast it is, a short form of every bench; BENCHES= names some
 #   make install   the virtual environment alone
 #   make lock      compile requirements/*.in anew
@@ -19,7 +20,7 @@ TORCH  := $(shell grep '^torch' requirements/torch.in)
 # cpu or gpu. A plain torch for Linux carries gigabytes of CUDA, so a machine without an NVIDIA GPU asks for the CPU build.
 TORCH_BUILD ?= $(shell { [ "$$(uname)" != Linux ] || command -v nvidia-smi || [ -e /proc/driver/nvidia/version ]; } >/dev/null && echo gpu || echo cpu)
 
-.PHONY: install up test lint chaos bench lock clean
+.PHONY: install up test lint chaos fuzz bench lock clean
 .DEFAULT_GOAL := up
 .DELETE_ON_ERROR:
 
@@ -46,6 +47,11 @@ RUNS ?= 1
 
 chaos: $(STAMPS)/dev
 	$(BIN)/python -m tests.chaos --jobs $(JOBS) --runs $(RUNS) $(if $(SEED),--seed $(SEED))
+
+CASES ?= 50000
+
+fuzz: $(STAMPS)/dev
+	$(BIN)/python -m tests.fuzz --cases $(CASES) $(if $(SEED),--seed $(SEED))
 
 BENCHES ?= image exactness overhead service quotes growth
 

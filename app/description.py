@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from app.dialects.errors import describe_in_dialect
+from app.dialects.errors import schemas as dialect_schemas
 from app.errors import (
     BadRequest,
     CrossSite,
@@ -40,17 +42,23 @@ _FIRST_SENTENCE = re.compile(r".*?(?=[.:;](\s|$)|$)", re.DOTALL)
 _METHODS = ("get", "head", "put", "post", "patch", "delete")
 _UNSAFE = ("put", "post", "patch", "delete")
 
-_ITS_ID, _FIRST_IMAGE = ("id", "$response.body#/id"), ("id", "$response.body#/images/0/id")
-_OF_A_JOB = dict.fromkeys(("getJob", "watchJob", "cancelJob", "retryJob"), _ITS_ID)
-_ON_AN_IMAGE = ("getImage", "getImageContent", "getImageThumbnail", "judgeImage", "deleteImage", "restoreImage")
-_OF_AN_IMAGE = dict.fromkeys(_ON_AN_IMAGE, _FIRST_IMAGE)
+_JOBS = ("getJob", "watchJob", "cancelJob", "retryJob")
+_IMAGES = (
+    *("getImage", "getImageContent", "getImageThumbnail", "getTrajectory", "verifyImage"),
+    *("judgeImage", "deleteImage", "restoreImage"),
+)
+_A_JOB = dict.fromkeys(_JOBS, ("id", "$response.body#/id"))
+_ITS_IMAGES = dict.fromkeys(_IMAGES, ("id", "$response.body#/images/0/id"))
+_LISTED_IMAGES = dict.fromkeys(_IMAGES, ("id", "$response.body#/items/0/id"))
 
 LINKS: Mapping[tuple[str, str], Mapping[str, tuple[str, str]]] = {
-    ("submitJob", "202"): _OF_A_JOB,
-    ("retryJob", "202"): _OF_A_JOB,
-    ("getJob", "200"): {**_OF_A_JOB, **_OF_AN_IMAGE},
+    ("submitJob", "202"): _A_JOB,
+    ("retryJob", "202"): _A_JOB,
+    ("verifyImage", "202"): _A_JOB,
+    ("decodeTrajectoryStep", "202"): _A_JOB,
+    ("getJob", "200"): {**_A_JOB, **_ITS_IMAGES},
+    ("listImages", "200"): {**_LISTED_IMAGES, "listImages": ("cursor", "$response.body#/next_cursor")},
     ("listJobs", "200"): {"listJobs": ("cursor", "$response.body#/next_cursor")},
-    ("listImages", "200"): {"listImages": ("cursor", "$response.body#/next_cursor")},
 }
 """Which operations go on from which answer, and where it names what they are about."""
 
@@ -59,13 +67,17 @@ def describe(document: Document) -> Document:
     """The document, completed in place."""
     problem = ProblemBody.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas = document["components"]["schemas"]
-    schemas |= {**problem.pop("$defs", {}), "ProblemBody": problem}
+    schemas |= {**problem.pop("$defs", {}), "ProblemBody": problem, **dialect_schemas()}
     document["components"]["examples"] = {kind.slug: kind.example() for kind in kinds()}
     for method, operation in operations(document):
         operation["summary"] = _FIRST_SENTENCE.match(operation["description"])[0]  # type: ignore[index]
         for each in _problems_of(method, operation):
             _add(operation["responses"], each)
         _link(operation)
+    for path, methods in document["paths"].items():
+        for method in _METHODS:
+            if method in methods:
+                describe_in_dialect(path, methods[method])
     # FastAPI's own shape of a 422 is never sent.
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)

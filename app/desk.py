@@ -5,7 +5,7 @@ The row is committed first; only then workers are told, best effort: a sweep fin
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from app import intake
@@ -14,7 +14,18 @@ from app.jobs import events
 from app.jobs.catalogue import CatalogueEntry
 from app.jobs.failures import CatalogueEmpty, SpecError
 from app.jobs.queue import ring, ring_if_silent
-from app.jobs.spec import TASKS, InternalParams, Params, TextToImage, Wish, draw_seed, resolve, warnings_of
+from app.jobs.spec import (
+    TASKS,
+    Given,
+    InternalParams,
+    Params,
+    TextToImage,
+    Wish,
+    draw_seed,
+    resolve,
+    scales_of,
+    warnings_of,
+)
 from app.jobs.store import Idempotency, Job, Place, State, find_model
 from app.jobs.vocabulary import warnings_for
 
@@ -32,12 +43,28 @@ def submit(house: House, wish: Wish, owner: str, later: Later, idempotency_key: 
     Raises: CatalogueEmpty; UnknownModel; SpecError; InputGone; QueueFull; IdempotencyConflict; StoreUnavailable;
     StorageError.
     """
-    idempotency = None if idempotency_key is None else Idempotency(idempotency_key, digest(wish))
+    return submit_once(
+        house, wish, owner, later, None if idempotency_key is None else Idempotency(idempotency_key, digest(wish))
+    )
+
+
+def submit_once(
+    house: House,
+    wish: Wish,
+    owner: str,
+    later: Later,
+    idempotency: Idempotency | None,
+    given: Mapping[str, Given] | None = None,
+) -> Job:
+    """The same, where a dialect says what makes two requests one.
+
+    Pictures that are `given`, by role, are those that the wish is about, whatever it calls them.
+    """
     # Asked first: what the wish was made of (an upload, a model) may be gone by the time it is sent again.
     if idempotency is not None and (known := house.store.made_before(owner, idempotency)):
         return known
     entry = model_for(house, wish)
-    given = intake.fetch(house, wish, owner)
+    given = intake.fetch(house, wish, owner) if given is None else given
     params = resolve(wish, entry, draw_seed(), given, _upscaler_for(house, wish))
     # What is made larger is there already: words only describe it.
     about_words = [] if wish.task == "super_resolution" else warnings_for(params.prompt, entry)
@@ -112,6 +139,12 @@ def _upscaler_for(house: House, wish: Wish) -> CatalogueEntry | None:
     if not isinstance(wish, TextToImage) or wish.upscale == 1:
         return None
     return default_models(house).get("super_resolution")
+
+
+def upscales(house: House) -> list[int]:
+    """How many times as large a picture from words may be made in its job, 1 left out.  Raises: CatalogueEmpty."""
+    upscaler = default_models(house).get("super_resolution")
+    return [] if upscaler is None or upscaler.scale is None else [s for s in scales_of(upscaler.scale) if s in (2, 4)]
 
 
 def default_model(house: House, task: str) -> CatalogueEntry:

@@ -29,7 +29,7 @@ def fetch(house: House, wish: Wish, owner: str) -> dict[str, Given]:
 
     Raises: SpecError naming the field whose picture is none, or not the owner's; StoreUnavailable; StorageError.
     """
-    return {role: _given(house, role, reference, owner, _kept) for role, reference in wish.references.items()}
+    return {role: _given(house, role, reference, owner, keep) for role, reference in wish.references.items()}
 
 
 def look_at(house: House, wish: Wish, owner: str) -> dict[str, Given]:
@@ -67,7 +67,11 @@ def _given(house: House, role: str, reference: str, owner: str, known: Callable[
         raise SpecError(role, f"{kind}:...", str(error)) from error
 
 
-def _kept(house: House, data: bytes) -> Given:
+def keep(house: House, data: bytes) -> Given:
+    """Store a picture for a job that is asked for at once; nobody can name it.
+
+    Raises: BadPicture; Busy; StoreUnavailable; StorageError.
+    """
     return blobs.keep(house.store, house.storage, _plain(data)).given
 
 

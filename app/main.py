@@ -22,7 +22,8 @@ from starlette.exceptions import HTTPException
 from app import desk
 from app.deps import House, principal
 from app.description import API_VERSION, GUARDED, OPEN, describe
-from app.errors import Unavailable, problem_of, response_of
+from app.dialects.errors import in_dialect
+from app.errors import Internal, problem_of, response_of
 from app.jobs.events import EventReader, connect_async
 from app.jobs.failures import JobsError, StoreUnavailable
 from app.jobs.queue import connect
@@ -44,10 +45,14 @@ from app.routes import (
     keeping,
     marking,
     metrics,
+    openai,
     pages,
     quotes,
     recipes,
     reference,
+    scrubbing,
+    sdapi,
+    sdapi_discovery,
     sign_in,
     studying,
     trajectories,
@@ -65,6 +70,8 @@ LARGE_BODIES = {
     jobs.PATH: jobs.MAX_BODY_BYTES,
     quotes.PATH: jobs.MAX_BODY_BYTES,
     uploads.PATH: uploads.MAX_BODY_BYTES,
+    **openai.LARGE_BODIES,
+    **sdapi.LARGE_BODIES,
     recipes.PATH: uploads.MAX_BODY_BYTES,
     **pages.LARGE_BODIES,
     **given.LARGE_BODIES,
@@ -89,6 +96,8 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
         # Of the contract: /version tells which program keeps it.
         version=API_VERSION,
         lifespan=_open_house,
+        # A slash too many is another path; to be led on from it would take the Host header for granted.
+        redirect_slashes=False,
         # Their pages load scripts from elsewhere, which our Content-Security-Policy forbids; routes/reference has ours.
         docs_url=None,
         redoc_url=None,
@@ -107,7 +116,9 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
     app.include_router(health.router, responses=OPEN)
     app.include_router(sign_in.router)
     api = (jobs, quotes, events, uploads, images, keeping, trajectories, recipes, catalog, metrics, reference)
-    for part in (*api, pages, gallery, marking, job_pages, given, editing, enlarging, comparing, studying):
+    shown = (pages, gallery, marking, job_pages, given, editing, enlarging, comparing, scrubbing, studying)
+    dialects = (openai, sdapi, sdapi_discovery)
+    for part in (*api, *shown, *dialects):
         app.include_router(part.router, dependencies=[Depends(principal)], responses=GUARDED)
     app.mount("/static", Assets(directory=STATIC))
     return app
@@ -124,11 +135,13 @@ class Darkroom(FastAPI):
 
 
 def answer(request: Request, error: Exception) -> Response:
-    """The response that says `error`: a page to a person, problem+json to everyone else."""
+    """The response that says `error`: a page to a person, its own shape to a dialect's client, else problem+json."""
     problem = problem_of(error, _bodies(request))
     request_id: str = request.scope["state"]["request_id"]
-    if problem.status >= 500 and not isinstance(problem, Unavailable):
+    if isinstance(problem, Internal):
         log.error("request.failed", request_id=request_id, path=request.url.path, exc_info=error)
+    if (said := in_dialect(request.url.path, problem)) is not None:
+        return said
     if wants_page(request):
         return problem_page(request, problem, request_id)
     return response_of(problem, request_id)

@@ -30,6 +30,11 @@ class Watch:
         self._reader = reader
         self._is_closing = False
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether the service stops, and nobody should wait any more."""
+        return self._is_closing
+
     async def close(self) -> None:
         """End every wait now: long-polls answer with what they know, event streams say `shutdown`."""
         if not self._is_closing:
@@ -54,6 +59,11 @@ class Watch:
             if _calls_for_a_look(events):
                 seen = await self._read(job)
         return seen
+
+    async def preview(self, job: Job) -> str | None:
+        """How the job looked a moment ago, as a data: URI; None if nobody knows."""
+        told = (event.data.get("preview") for event in await self._reader.recent(job.id) if event.event == "progress")
+        return next((uri for uri in told if isinstance(uri, str)), None)
 
     async def follow(self, job: Job, last_id: str | None) -> AsyncIterator[ServerSentEvent]:
         """How the job's row is, then what happens after `last_id` (None: after now), until the job has ended.

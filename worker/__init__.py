@@ -5,7 +5,8 @@
     studio      the loaded pipelines
     arithmetic  the same in every worker of a build
     beginning   a job -> the works that it becomes
-    developing  a job's words -> a pipeline's words
+    requests    a job's words -> a pipeline's words
+    developing  one job on its way through the engine
     enlarging   the second model of a job that has two
     engine      one thread that steps
     publishing  pixels -> products -> the row

@@ -7,11 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from app.jobs.spec import DecodeParams, TextToImageParams, VerifyParams
-from worker.developing import Development, Inputs, Outlet, decoding, enlargement, request_of
+from worker.developing import Development, Outlet
 from worker.engine import Work
 from worker.enlarging import SecondStage
 from worker.leases import Lease
 from worker.reporting import Reporter
+from worker.requests import Inputs, decoding, enlargement, request_of
 
 if TYPE_CHECKING:
     import numpy as np

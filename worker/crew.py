@@ -20,12 +20,13 @@ from app.jobs.spec import Params, steps_in_all
 from app.jobs.storage import Storage
 from app.jobs.store import Claim, Priority, State, Store
 from worker.beginning import begin
-from worker.developing import INTERNAL, NO_INPUTS, Inputs
+from worker.developing import INTERNAL
 from worker.engine import Engine
 from worker.fetching import fetch
 from worker.leases import Heart, Lease, Leases
 from worker.publishing import Publication, Publisher
 from worker.reporting import Reporter, announce
+from worker.requests import NO_INPUTS, Inputs
 from worker.threads import Desk, Ticker
 from worker.watchdog import EXIT_HUNG, Watchdog
 

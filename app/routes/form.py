@@ -27,6 +27,8 @@ FIELDS = (
     "sampler",
     "seed",
     "format",
+    "reproducible",
+    "save_trajectory",
 )
 """What the form asks for; a size is "width x height" in one field."""
 
@@ -77,7 +79,9 @@ def query_of(recipe: "Params | Recipe", seed: int | None) -> str:
     fields = {field: getattr(recipe, field, None) for field in FIELDS if field not in ("size", "seed", "num_images")}
     size = None if recipe.width is None or recipe.height is None else f"{recipe.width}x{recipe.height}"
     said = {**fields, "size": size, "seed": seed}
-    return urlencode({field: value for field, value in said.items() if value is not None})
+    # A box that is not ticked says nothing.
+    texts = {field: "true" if value is True else value for field, value in said.items()}
+    return urlencode({field: text for field, text in texts.items() if text is not None and text is not False})
 
 
 def sizes(entry: CatalogueEntry, asked: str = "") -> list[tuple[str, str]]:

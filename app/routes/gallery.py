@@ -9,7 +9,7 @@ from app.deps import House, Inside, Owner, Viewer
 from app.jobs.failures import BadSearch
 from app.jobs.spec import ImageToImage, draw_seed
 from app.jobs.store import Image
-from app.routes import form
+from app.routes import form, trajectories
 from app.routes.cards import shown
 from app.routes.images import OwnImage, suffix
 from app.routes.paging import Cursor
@@ -63,6 +63,12 @@ def again(
 def vary(request: Request, image: OwnImage, house: Inside, owner: Owner, tasks: BackgroundTasks) -> Response:
     """Queue a picture that begins with this one and goes its own way, and show the job."""
     return shown(request, house, desk.submit(house, _variation(image), owner, tasks.add_task))
+
+
+@router.post("/{id}/verify")
+def verify(request: Request, image: OwnImage, house: Inside, owner: Owner, tasks: BackgroundTasks) -> Response:
+    """Have a reproducible print developed again and compared, and show the job."""
+    return shown(request, house, trajectories.ask_to_verify(house, image, owner, tasks.add_task))
 
 
 def sheet(

@@ -11,8 +11,8 @@ from app.deps import House, Inside, Owner, Viewer, form_only
 from app.errors import Invalid, problem_of
 from app.faults import Fault
 from app.jobs.catalogue import CatalogueEntry
-from app.jobs.failures import SpecError, UnknownModel
-from app.jobs.store import State
+from app.jobs.failures import SpecError, TooCostly, UnknownModel
+from app.jobs.store import Place, State
 from app.routes import form
 from app.routes.cards import cards, shown
 from app.routes.rendering import READ, is_part, render
@@ -51,6 +51,18 @@ def develop(
     except (Invalid, SpecError, UnknownModel) as error:
         return _bench(request, house, viewer, fields, problem_of(error).faults)
     return shown(request, house, job)
+
+
+@router.post("/quote", dependencies=[Depends(form_only)])
+def quote(request: Request, house: Inside, owner: Owner, fields: Fields) -> Response:
+    """When what the form asks for would be done, in words; nothing where nobody can tell, or the form is wrong."""
+    # How long it takes does not depend on the words.
+    wished = {**fields, "prompt": fields["prompt"].strip() or "?"}
+    try:
+        _, place = desk.quote(house, form.wish_of(wished), owner)
+    except (Invalid, SpecError, UnknownModel, TooCostly):
+        place = Place()
+    return render(request, "_quote.html", place=place)
 
 
 @router.post(RECALL)

@@ -8,7 +8,7 @@ from app import desk
 from app.deps import House, Inside, Owner
 from app.errors import Conflict, Invalid, NotFound, Unavailable, documented
 from app.jobs.spec import DecodeParams, VerifyParams, recipe_of
-from app.jobs.store import Image
+from app.jobs.store import Image, Job
 from app.routes.images import OwnImage
 from app.routes.jobs import SHARE, accepted
 from app.routes.sending import PARTLY, Part, Wanted, send
@@ -74,6 +74,11 @@ def decode(
 @router.post("/{id}/verify", operation_id="verifyImage", status_code=202, responses=documented(Conflict, *SHARE))
 def verify(image: OwnImage, house: Inside, owner: Owner, tasks: BackgroundTasks, response: Response) -> JobOut:
     """Develop a reproducible picture again; the job's `result` says whether every pixel is the same."""
+    return accepted(house, ask_to_verify(house, image, owner, tasks.add_task), response)
+
+
+def ask_to_verify(house: House, image: Image, owner: str, later: desk.Later) -> Job:
+    """The job that develops a picture again.  Raises: Conflict, where no worker could."""
     _check_verifiable(house, image)
     params = VerifyParams(
         task="verify",
@@ -82,7 +87,7 @@ def verify(image: OwnImage, house: Inside, owner: Owner, tasks: BackgroundTasks,
         sha256=image.sha256,
         made_on=image.fingerprint,
     )
-    return accepted(house, desk.ask(house, params, owner, tasks.add_task), response)
+    return desk.ask(house, params, owner, later)
 
 
 def _steps(image: Image) -> range:

@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 from PIL import Image as Pixels
 
 from app.connections import Connection
+from app.dialects.sizing import made_size
 from app.jobs.catalogue import CatalogueEntry
 from app.jobs.settings import Settings
 from app.jobs.spec import image_seed
@@ -105,7 +106,8 @@ def finish(store: Store, storage: Storage, claim: Claim) -> bool:
 
 def _published(storage: Storage, claim: Claim, index: int) -> PublishedImage:
     params = claim.params
-    pixels = Pixels.new("RGB", (params.width, params.height), (180, 40 * index % 256, 30))
+    width, height = made_size(params)
+    pixels = Pixels.new("RGB", (width, height), (180, 40 * index % 256, 30))
     file, thumbnail = io.BytesIO(), io.BytesIO()
     pixels.save(file, params.format.upper())
     pixels.save(thumbnail, "WEBP")
@@ -116,8 +118,8 @@ def _published(storage: Storage, claim: Claim, index: int) -> PublishedImage:
     return PublishedImage(
         index=index,
         seed=image_seed(params.seed, index),
-        width=params.width,
-        height=params.height,
+        width=width,
+        height=height,
         sha256=hashlib.sha256(file.getvalue()).hexdigest(),
         size_bytes=len(file.getvalue()),
         key=key,

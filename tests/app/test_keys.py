@@ -79,7 +79,11 @@ def test_every_route_but_the_probes_needs_a_key_once_there_is_one(
             response = send(client, method, path.replace("{id}", "0" * 32), headers)
             assert response.status_code == 401, (method, path)
             assert response.headers["www-authenticate"].startswith('Bearer realm="darkroom"')
-            if method != "HEAD":
+            if path.startswith("/v1/"):
+                assert response.json()["error"]["code"] == "invalid_api_key"
+            elif path.startswith("/sdapi/"):
+                assert response.json()["error"] == "Unauthorized"
+            elif method != "HEAD":
                 assert response.headers["content-type"] == "application/problem+json"
                 assert response.json()["type"].endswith(":unauthorized")
     for path in OPEN - {"/sign-out"}:

@@ -210,31 +210,71 @@ def test_two_prints_are_compared(open_page: Open, images: list[str]) -> None:
     expect(page.get_by_role("slider")).to_be_hidden()
 
 
-PAGES = ("/edit", "/edit?image={0}", "/upscale", "/upscale?image={0}", "/compare", "/compare?a={0}&b={1}", "edited")
+@pytest.fixture(scope="module")
+def kept(service: Up) -> str:
+    """The page of a print whose four steps are kept."""
+    made = service.result(service.submit(steps=4, save_trajectory=True))
+    return f"/images/{made['images'][0]['id']}/trajectory"
 
 
-def where(path: str, images: list[str], edited: str) -> str:
+def test_a_step_is_developed_without_javascript(open_page: Open, kept: str) -> None:
+    page = open_page(f"{kept}?step=3", java_script_enabled=False)
+    page.get_by_role("button", name="Develop this step").click()
+    # The page loads itself again until the step is there.
+    page.locator(f"img[src='/api/v1{kept}/3']").wait_for()
+    settled(page)
+    page.get_by_role("link", name="After").click()
+    expect(page.get_by_text("Step 4 of 4")).to_be_visible()
+
+
+def test_one_slides_through_the_steps_of_a_print(open_page: Open, kept: str) -> None:
+    page = open_page(kept)
+    shown, step = page.locator("step-scrubber img"), page.get_by_role("slider", name="Step")
+    for number in (1, 2, 3, 4):
+        expect(page.locator("step-scrubber [role=status]")).to_have_text(f"Step {number} of 4")
+        expect(shown).to_have_attribute("src", f"/api/v1{kept}/{number}")
+        settled(page)
+        step.press("ArrowRight")
+    step.press("Home")
+    expect(shown).to_have_attribute("src", f"/api/v1{kept}/1")
+
+
+PAGES = (
+    "/edit",
+    "/edit?image={0}",
+    "/upscale",
+    "/upscale?image={0}",
+    "/compare",
+    "/compare?a={0}&b={1}",
+    "edited",
+    "kept",
+    "/images/{0}/trajectory",
+)
+
+
+@pytest.fixture
+def where(path: str, images: list[str], edited: str, kept: str) -> str:
     """The path, with prints in it."""
-    return edited if path == "edited" else path.format(*images)
+    return {"edited": edited, "kept": kept}.get(path, path).format(*images)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", PAGES)
-def test_everyone_can_work_on_pictures(open_page: Open, images: list[str], edited: str, path: str, scheme: str) -> None:
+def test_everyone_can_work_on_pictures(open_page: Open, where: str, scheme: str) -> None:
     # The policy forbids strangers' scripts, and axe is one.
-    page = open_page(where(path, images, edited), color_scheme=scheme, bypass_csp=True)
+    page = open_page(where, color_scheme=scheme, bypass_csp=True)
     assert hindrances(page) == []
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_no_page_is_wider_than_its_window_nor_moves(open_page: Open, images: list[str], edited: str, path: str) -> None:
+def test_no_page_is_wider_than_its_window_nor_moves(open_page: Open, where: str) -> None:
     page = open_page("/healthz")
     page.add_init_script(
         """window.moved = 0;
         new PerformanceObserver(list => list.getEntries().forEach(shift => { window.moved += shift.value }))
             .observe({type: "layout-shift", buffered: true})"""
     )
-    page.goto(where(path, images, edited))
+    page.goto(where)
     settled(page)
     assert page.evaluate("() => window.moved") < 0.01
     for width in (320, 390, 820, 1440):

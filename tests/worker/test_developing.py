@@ -12,8 +12,9 @@ from app.jobs.spec import Params, TextToImageParams, read_params
 from app.jobs.store import Failed
 from models import ImageToImage, Inpaint, ModelError, NonFinite, RequestError, SuperResolution, TextToImage
 from tests.app.pictures import mask, photo
-from worker.developing import request_of, verdict
+from worker.developing import verdict
 from worker.pictures import colours, marked
+from worker.requests import request_of
 
 # Whose names differ, and what is said about the job and its files rather than the picture.
 RENAMED = {"steps": "num_steps"}

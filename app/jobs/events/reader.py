@@ -88,6 +88,14 @@ class EventReader:
             return BEGINNING
         return _entries(newest)[0][0].decode() if newest else BEGINNING
 
+    async def recent(self, job_id: str) -> list[Event]:
+        """The job's newest events, the newest first; none while Redis is away."""
+        try:
+            newest = await self._redis.xrevrange(stream_key(job_id), count=_AT_ONCE)
+        except (RedisError, OSError):
+            return []
+        return [event for entry in _entries(newest) if (event := _event(*entry)) is not None]
+
     async def wait(self, job_id: str, last_id: str, timeout_s: float) -> list[Event]:
         """The job's events after `last_id`, as soon as there is one, at most 64 at a time.
 

@@ -21,18 +21,21 @@ from PIL.PngImagePlugin import PngInfo
 
 from app.jobs.recipe.packets import DIGITAL_SOURCE_TYPE, exif_user_comment, from_xmp, user_comment, xmp
 from app.jobs.recipe.recipe import MAX_TEXT_LENGTH, NoRecipe, Recipe
-from app.jobs.recipe.words import infotext, parse_infotext
+from app.jobs.recipe.words import SAMPLERS_OF_A1111, infotext, parse_infotext, split_infotext
 from app.jobs.spec import Format
 
 __all__ = [
     "DIGITAL_SOURCE_TYPE",
     "MAX_TEXT_LENGTH",
+    "SAMPLERS_OF_A1111",
     "NoRecipe",
     "Recipe",
     "embedding",
     "infotext",
     "parse_infotext",
     "read",
+    "split_infotext",
+    "written",
     "xmp",
 ]
 
@@ -53,6 +56,22 @@ def read(data: bytes) -> Recipe:
     No pixel is decoded. The recipe of a stranger's file is a stranger's input: validate it as such.
     Raises: NoRecipe.
     """
+    packet, text = _texts(data)
+    recipe = from_xmp(packet) if packet else None
+    if recipe is None and text.strip():
+        recipe = parse_infotext(text)
+    if recipe is None:
+        raise NoRecipe("the picture holds no recipe: neither `parameters`, nor a UserComment, nor our XMP")
+    return recipe
+
+
+def written(data: bytes) -> str:
+    """What the bytes of a PNG, WebP or JPEG say for A1111-style tools, which may be nothing.  Raises: NoRecipe."""
+    return _texts(data)[1]
+
+
+def _texts(data: bytes) -> tuple[Any, str]:
+    """The XMP packet and the infotext in a file."""
     try:
         with warnings.catch_warnings():
             # A picture too large to decode still has a recipe that can be read.
@@ -64,9 +83,4 @@ def read(data: bytes) -> Recipe:
                 text = image.info.get("parameters") or user_comment(image)
     except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError) as error:
         raise NoRecipe(f"no PNG, WebP or JPEG that can be read: {error}") from error
-    recipe = from_xmp(packet) if packet else None
-    if recipe is None and isinstance(text, str) and text.strip():
-        recipe = parse_infotext(text)
-    if recipe is None:
-        raise NoRecipe("the picture holds no recipe: neither `parameters`, nor a UserComment, nor our XMP")
-    return recipe
+    return packet, text if isinstance(text, str) else ""

@@ -6,7 +6,15 @@ from collections.abc import Mapping
 
 from app.jobs.recipe.recipe import MAX_TEXT_LENGTH, NoRecipe, Recipe
 
-SAMPLERS_OF_A1111 = {"ddim": "DDIM", "ddpm": "DDPM", "euler": "Euler", "euler_ancestral": "Euler a", "lcm": "LCM"}
+SAMPLERS_OF_A1111 = {
+    "ddim": "DDIM",
+    "ddpm": "DDPM",
+    "euler": "Euler",
+    "euler_ancestral": "Euler a",
+    "dpmpp_2m": "DPM++ 2M",
+    "dpmpp_2m_sde": "DPM++ 2M SDE",
+    "lcm": "LCM",
+}
 """Our name of a sampler -> the name that A1111 shows. A sampler missing here goes by its own name."""
 
 MAX_SETTINGS_LENGTH = 4096
@@ -47,22 +55,12 @@ def parse_infotext(text: str) -> Recipe:
 
     Text without settings is all prompt. Raises: NoRecipe if the text is longer than any recipe.
     """
-    if len(text) > MAX_TEXT_LENGTH:
-        raise NoRecipe(f"an infotext has at most {MAX_TEXT_LENGTH} characters, got {len(text)}")
-    *lines, last = text.strip().split("\n")
-    settings = dict(SETTING.findall(last)) if len(last) <= MAX_SETTINGS_LENGTH else {}
-    # A1111's rule: fewer than three settings are no settings, but the end of the prompt.
-    if len(settings) < 3:
-        lines.append(last)
-        settings = {}
-    start = next((i for i, line in enumerate(lines) if line.strip().startswith("Negative prompt:")), len(lines))
-    negative = "\n".join(line.strip() for line in lines[start:]).removeprefix("Negative prompt:").strip()
-    said = {name: _unquoted(value) for name, value in settings.items()}
+    prompt, negative, said = split_infotext(text)
     width, height = _size(said.get("Size", ""))
     sampler = said.get("Sampler")
     return Recipe(
         task=_task(said),
-        prompt="\n".join(line.strip() for line in lines[:start]),
+        prompt=prompt,
         negative_prompt=negative,
         model=said.get("Model"),
         revision=said.get("Model hash"),
@@ -80,6 +78,25 @@ def parse_infotext(text: str) -> Recipe:
         scale=_integer(said.get("Postprocess upscale by", "")),
         upscale=_integer(said.get("Hires upscale", "")),
     )
+
+
+def split_infotext(text: str) -> tuple[str, str, dict[str, str]]:
+    """Prompt, negative prompt and settings in a text, as A1111's own reader finds them.
+
+    Raises: NoRecipe if the text is longer than any recipe.
+    """
+    if len(text) > MAX_TEXT_LENGTH:
+        raise NoRecipe(f"an infotext has at most {MAX_TEXT_LENGTH} characters, got {len(text)}")
+    *lines, last = text.strip().split("\n")
+    settings = dict(SETTING.findall(last)) if len(last) <= MAX_SETTINGS_LENGTH else {}
+    # A1111's rule: fewer than three settings are no settings, but the end of the prompt.
+    if len(settings) < 3:
+        lines.append(last)
+        settings = {}
+    start = next((i for i, line in enumerate(lines) if line.strip().startswith("Negative prompt:")), len(lines))
+    negative = "\n".join(line.strip() for line in lines[start:]).removeprefix("Negative prompt:").strip()
+    prompt = "\n".join(line.strip() for line in lines[:start])
+    return prompt, negative, {name: _unquoted(value) for name, value in settings.items()}
 
 
 def _quoted(value: str | int | float) -> str:

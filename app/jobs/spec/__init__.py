@@ -38,7 +38,7 @@ from app.jobs.spec.params import (
     steps_in_all,
 )
 from app.jobs.spec.references import MAX_DATA_BYTES, MAX_FILE_BYTES, Given, split
-from app.jobs.spec.resolving import draw_seed, resolve, warnings_of
+from app.jobs.spec.resolving import draw_seed, resolve, scales_of, warnings_of
 from app.jobs.spec.super_resolution import SuperResolution, SuperResolutionParams
 from app.jobs.spec.text_to_image import TextToImage, TextToImageParams, Upscaler
 
@@ -80,6 +80,7 @@ __all__ = [
     "read_picture_params",
     "recipe_of",
     "resolve",
+    "scales_of",
     "split",
     "steps_in_all",
     "warnings_of",

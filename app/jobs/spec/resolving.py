@@ -114,8 +114,8 @@ def _upscaler(upscale: int, pixels: int, entry: CatalogueEntry | None) -> Upscal
         return None
     if entry is None or entry.scale is None:
         raise SpecError("upscale", upscale, "must be 1, since no model here makes pictures larger")
-    if upscale not in _scales(entry.scale):
-        offered = " or ".join(map(str, [1, *_scales(entry.scale)]))
+    if upscale not in scales_of(entry.scale):
+        offered = " or ".join(map(str, [1, *scales_of(entry.scale)]))
         raise SpecError("upscale", upscale, f"must be {offered}, which is what {entry.name} offers")
     if pixels * upscale**2 > MAX_RESULT_PIXELS:
         raise SpecError("upscale", upscale, f"must not make more than {MAX_RESULT_PIXELS} pixels of the picture")
@@ -128,7 +128,8 @@ def _upscaler(upscale: int, pixels: int, entry: CatalogueEntry | None) -> Upscal
     )
 
 
-def _scales(own: int) -> list[int]:
+def scales_of(own: int) -> list[int]:
+    """How many times as large a model makes a picture that does it `own` times by itself."""
     # A model that makes them four times as large does half of it by averaging.
     return [2, 4] if own == 4 else [own]
 
@@ -177,8 +178,8 @@ def _super_resolution(
     if entry.scale is None:
         raise SpecError("model", entry.name, "must be one that makes pictures larger")
     scale = entry.scale if spec.scale is None else spec.scale
-    if scale not in _scales(entry.scale):
-        raise SpecError("scale", scale, f"must be {' or '.join(map(str, _scales(entry.scale)))}")
+    if scale not in scales_of(entry.scale):
+        raise SpecError("scale", scale, f"must be {' or '.join(map(str, scales_of(entry.scale)))}")
     width, height = check_result(image, scale)
     return SuperResolutionParams(
         task=spec.task,

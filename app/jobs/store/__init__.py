@@ -6,6 +6,7 @@ lies in one module a role:
     claiming     the worker while it holds a job: claim, beat, give back
     finishing    the worker's last word about an attempt, and how a lost answer is read back
     sweeping     any process, every few seconds: what nobody else will do any more
+    dialects     jobs of clients who name neither a key nor a job
     inputs       pictures that jobs are made from: blobs, pins, uploads
     reading      jobs, images, positions; changes nothing
     quoting      when jobs will start and finish, and what is expected of a job that is queued
@@ -22,6 +23,7 @@ lies in one module a role:
 """
 
 from app.jobs.store.admitting import LOCAL, Key, NewKey, Principal
+from app.jobs.store.dialects import new_key
 from app.jobs.store.quotas import Limits
 from app.jobs.store.quoting import Place
 from app.jobs.store.records import (
@@ -89,5 +91,6 @@ __all__ = [
     "Worker",
     "find_model",
     "migrate",
+    "new_key",
     "open_store",
 ]

@@ -35,10 +35,15 @@ class Priority(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Idempotency:
-    """What makes two requests one: the client's key, and the SHA-256 of what the request asks for."""
+    """What makes two requests one: the client's key, and the SHA-256 of what the request asks for.
+
+    again_s: where a client has no key of its own and says that it asks again: how old the job may be that it asked for
+    by another key of the same dialect.
+    """
 
     key: str
     body_sha256: str
+    again_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TSQUERY
 from sqlalchemy.sql.operators import custom_op
 
-from app.jobs.search import RELATIONS, Filter, Search
+from app.jobs.search import RELATIONS, Search
 from app.jobs.store.reading import IMAGES, before, belongs, images_of, is_kept
 from app.jobs.store.records import Image, Page
 from app.jobs.tables import FULL_TEXT, image_tags, images
@@ -100,16 +100,7 @@ def _conditions(wanted: Search) -> Iterator[ColumnElement[bool]]:
     yield images.c.deleted_at.is_not(None) if wanted.is_deleted else is_kept
     for filter in wanted.filters:
         if filter.field != "tag":
-            yield _condition(filter)
-
-
-def _condition(filter: Filter) -> ColumnElement[bool]:
-    asked = images.c[filter.field]
-    if isinstance(filter.value, bool):
-        # As the partial index says it.
-        return asked.is_(filter.value)
-    condition: ColumnElement[bool] = RELATIONS[filter.relation](asked, filter.value)
-    return condition
+            yield RELATIONS[filter.relation](images.c[filter.field], filter.value)
 
 
 def _belongs(table: FromClause, owner: str | None, *, is_hidden: bool) -> ColumnElement[bool]:

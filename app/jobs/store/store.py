@@ -12,6 +12,7 @@ from app.jobs.migrations import migrate
 from app.jobs.settings import Settings
 from app.jobs.spec import Params
 from app.jobs.store import claiming, fairness, finishing, inputs, quotas, reading, registering, submitting, sweeping
+from app.jobs.store.dialects import Dialects
 from app.jobs.store.fairness import Room
 from app.jobs.store.gallery import Gallery
 from app.jobs.store.inquiries import Inquiries
@@ -57,6 +58,7 @@ class Store:
         self._transactions = Transactions(engine)
         self.keys = Keyring(self._transactions, settings)
         self.ledger = Ledger(self._transactions, settings)
+        self.dialects = Dialects(self._transactions)
         self.studies = Studies(self._transactions)
         self.gallery = Gallery(self._transactions, settings)
         self.quotes = Quotes(self._transactions, settings)
@@ -163,8 +165,7 @@ class Store:
     def is_solo_next(self, models: Sequence[str], fingerprint: str | None = None) -> bool:
         """Whether the job that is next for `models` is one that must run alone, so that room is to be made for it."""
         with self._transactions.writing() as connection:
-            room = Room(models, fingerprint=fingerprint)
-            return fairness.is_solo_next(connection, room, self._settings.starvation_s)
+            return fairness.is_solo_next(connection, Room(models, fingerprint=fingerprint), self._settings.starvation_s)
 
     def beat(self, worker: str, claims: Sequence[ClaimBeat]) -> Beat:
         """Renew the leases of all claims and write their progress, in one UPDATE."""

@@ -9,7 +9,7 @@ from app.jobs.expectation import Expected
 from app.jobs.failures import IdempotencyConflict, NotCancellable, QueueFull
 from app.jobs.settings import Settings
 from app.jobs.spec import Params, cost, steps_in_all
-from app.jobs.store import fairness, inputs, quotas, reading
+from app.jobs.store import dialects, fairness, inputs, quotas, reading
 from app.jobs.store.records import Idempotency, Job, Priority, State
 from app.jobs.store.rows import change, upsert
 from app.jobs.tables import database_now, jobs, lanes
@@ -82,7 +82,7 @@ def made_before(connection: Connection, owner: str, idempotency: Idempotency) ->
     )
     row = connection.execute(query).one_or_none()
     if row is None:
-        return None
+        return dialects.asked_lately(connection, owner, idempotency) if idempotency.again_s > 0 else None
     if row.body_sha256 != idempotency.body_sha256:
         raise IdempotencyConflict("the idempotency key was used before, for another request")
     return reading.job(connection, row.id, owner)

@@ -31,6 +31,8 @@ def test_every_field_reaches_the_wish() -> None:
             sampler="ddpm",
             seed="0",
             format="webp",
+            reproducible="true",
+            save_trajectory="true",
         )
     )
     assert wish == TextToImage(
@@ -47,6 +49,8 @@ def test_every_field_reaches_the_wish() -> None:
         sampler="ddpm",
         seed=0,
         format="webp",
+        reproducible=True,
+        save_trajectory=True,
     )
 
 
@@ -73,7 +77,8 @@ def test_what_is_no_field_of_the_form_is_dropped() -> None:
 
 
 def test_a_recipe_fills_the_form_so_that_it_asks_for_the_recipe_again(entry: CatalogueEntry) -> None:
-    wish = TextToImage(task="text_to_image", prompt="a cat & a dog", guidance_scale=2.5, width=96, height=64)
+    size = {"width": 96, "height": 64}
+    wish = TextToImage(task="text_to_image", prompt="a cat & a dog", guidance_scale=2.5, reproducible=True, **size)
     params = resolve(wish, entry, seed=3)
     fields = {name: values[0] for name, values in parse_qs(form.query_of(params, seed=3)).items()}
     assert resolve(form.wish_of(form.read(fields)), entry, seed=0) == params

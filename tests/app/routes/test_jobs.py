@@ -75,6 +75,7 @@ def test_a_job_has_every_member_of_the_contract(submit: Submit) -> None:
         "estimate": None,
         "progress": {"step": 0, "steps": 8},
         "images": [],
+        "result": None,
         "error": None,
         "started_at": None,
         "finished_at": None,

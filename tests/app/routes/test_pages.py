@@ -274,3 +274,17 @@ def test_another_model_brings_a_form_of_its_own(client: TestClient, store: Store
     assert '<option value="atlas" selected>' in part
     assert ">a map</textarea>" in part
     assert '<option value="128x128"' in client.get("/?model=nobody", headers=BROWSER).text
+
+
+def test_the_form_says_when_its_picture_would_be_ready(
+    client: TestClient, submit: Submit, develop: Callable[[], Job]
+) -> None:
+    page = client.get("/", headers=BROWSER).text
+    assert re.search(r'<p id="quote"[^>]*hx-post="/quote"', page)
+    # Nobody knows how fast the model is before it has made anything.
+    assert client.post("/quote", data={"prompt": ""}, headers=HTMX).text.strip() == ""
+    submit()
+    develop()
+    words = client.post("/quote", data={"prompt": "", "num_images": "16"}, headers=HTMX).text
+    assert re.search(r"Ready in (a|\d+) \w+, nine times of ten within (a|\d+) \w+", words)
+    assert client.post("/quote", data={"steps": "5000"}, headers=HTMX).text.strip() == ""

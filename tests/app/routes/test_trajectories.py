@@ -169,3 +169,23 @@ def test_such_a_job_is_cancelled_tried_again_and_shown_like_any_other(client: Te
     assert client.post(job["links"]["cancel"]).json()["state"] == "cancelled"
     again = client.post(f"{job['links']['self']}/retry").json()
     assert (again["task"], again["params"]) == ("decode", job["params"])
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [
+        (VERDICT, "The same picture again, pixel for pixel"),
+        ({**VERDICT, "equal": False, "differing_pixels": 3}, "Not the same: 3 pixels of it came out differently"),
+    ],
+)
+def test_a_verification_is_asked_for_and_told_on_the_pages(
+    client: TestClient, image: Image, store: Store, verdict: dict[str, object], words: str
+) -> None:
+    assert f'action="/images/{image.id}/verify"' in client.get(f"/images/{image.id}").text
+    where = client.post(f"/images/{image.id}/verify").headers["location"]
+    claim = store.claim_next("worker-1", ["storybook"], fingerprint=HERE)
+    assert claim is not None
+    assert store.finish(claim, Answered(verdict, TIMINGS, "r1"))
+    page = client.get(where).text
+    assert words in page
+    assert f'href="/images/{image.id}"' in page

@@ -31,12 +31,12 @@ def test_the_last_estimate_is_the_picture_finished_as_its_task_does(pipeline: Pi
     assert not np.array_equal(decoded[0], decoded[-1])
 
 
-def test_an_estimate_of_an_enlargement_needs_only_the_size_of_what_was_enlarged() -> None:
+def test_an_estimate_of_an_enlargement_needs_only_the_size_of_what_was_enlarged_but_for_its_colours() -> None:
     upscaler = small_pipeline(in_channels=7, num_class_embeds=1000)
     kept: list[torch.Tensor] = []
-    asked = SuperResolution(image=PICTURE, scale=2, num_steps=2)
+    asked = SuperResolution(image=PICTURE, scale=2, num_steps=2, keep_colours=False)
     picture = upscaler.generate(asked, on_step=lambda step, rows: kept.append(rows[0].x0))
-    nothing = SuperResolution(image=np.zeros_like(PICTURE), scale=2, num_steps=2)
+    nothing = SuperResolution(image=np.zeros_like(PICTURE), scale=2, num_steps=2, keep_colours=False)
     decoded = upscaler.generate(Decode(of=nothing, x0=kept[-1]))
     assert np.abs(decoded[0].astype(int) - picture[0]).max() <= 1
 
