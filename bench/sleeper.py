@@ -60,6 +60,11 @@ class SleepingRow:
     x0: np.ndarray | None = None
 
     @property
+    def reproducible(self) -> bool:
+        """Whether it takes its steps alone."""
+        return self.request.reproducible
+
+    @property
     def bucket(self) -> tuple[int, int]:
         """Its size."""
         return self.request.width or 0, self.request.height or 0
