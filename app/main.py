@@ -96,6 +96,8 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
         # Of the contract: /version tells which program keeps it.
         version=API_VERSION,
         lifespan=_open_house,
+        # A slash too many is another path; to be led on from it would take the Host header for granted.
+        redirect_slashes=False,
         # Their pages load scripts from elsewhere, which our Content-Security-Policy forbids; routes/reference has ours.
         docs_url=None,
         redoc_url=None,

@@ -20,6 +20,7 @@ def serve(settings: Settings, listener_fd: int | None = None, *, open_to_strange
     config = uvicorn.Config(
         create_app(settings, open_to_strangers=open_to_strangers),
         http=Connection,
+        ws="none",
         host=settings.host,
         port=settings.port or DEFAULT_PORT,
         lifespan="on",

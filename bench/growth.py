@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -37,16 +38,16 @@ def measure(is_short: bool) -> Sequence[Figure]:
 
 def _beside_images(service: Stack, client: httpx2.Client, count: int) -> Iterator[Figure]:
     make_images(service, count)
-    newest = client.get(f"{service.url}/api/v1/images", params={"limit": 1}).json()["items"][0]
-    middle = {"limit": 20, "cursor": str(count // 2 + 1)}
-    for name, path, query in (
-        ("list of images", "images", {"limit": 20}),
-        ("list of images, from the middle", "images", middle),
-        ("list of jobs", "jobs", {"limit": 20}),
-        ("one job", f"jobs/{newest['job_id']}", {}),
+    newest = client.get(f"{service.url}/api/v1/images?limit=1").json()["items"][0]
+    for name, path in (
+        ("list of images", "images?limit=20"),
+        ("list of images, from the middle", f"images?limit=20&cursor={count // 2 + 1}"),
+        ("search of images", "images?limit=20&q=snow%20fox%20steps:>5"),
+        ("list of jobs", "jobs?limit=20"),
+        ("one job", f"jobs/{newest['job_id']}"),
     ):
-        times_ms = _repeated_ms(lambda: client.get(f"{service.url}/api/v1/{path}", params=query), 60)  # noqa: B023
-        goal = "<= 50" if name == "list of images" else ""
+        times_ms = _repeated_ms(partial(client.get, f"{service.url}/api/v1/{path}"), 60)
+        goal = "<= 50" if "images" in name else ""
         yield Figure(f"{name} beside {count:,} images, p95", quantile(times_ms, 0.95), "ms", min(times_ms), goal=goal)
 
 

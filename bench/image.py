@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from PIL import Image
@@ -19,7 +19,7 @@ from app.jobs.recipe import Recipe
 from app.jobs.spec import TextToImage, resolve
 from bench.common import ROUNDS, Figure, in_turns, ratio, run, spread
 from models import Pipeline, load_pipeline
-from worker.publishing import encode
+from worker.products import encode
 from worker.studio import catalogue_entry
 
 MODEL = "storybook"
@@ -58,7 +58,7 @@ def _split(pipeline: Pipeline, rounds: int) -> dict[str, list[float]]:
     """Seconds of every part, round by round; `steps` are those of the loop that pass inside the steps."""
     params = resolve(
         TextToImage(task="text_to_image", prompt=PROMPT, seed=SEED, steps=STEPS, guidance_scale=GUIDANCE_SCALE),
-        catalogue_entry(pipeline, "bench"),
+        catalogue_entry(pipeline.card, pipeline.autoencoder.config.factor, "bench"),
         seed=SEED,
     )
     found: dict[str, list[float]] = defaultdict(list)
@@ -95,7 +95,8 @@ def _diffusers_picture(ours: Pipeline) -> Callable[[], Image.Image]:
     """The same picture by diffusers.  The model inpaints: it is given a mask of all, and what is under it encoded."""
     from diffusers import StableDiffusionInpaintPipeline
 
-    oracle = StableDiffusionInpaintPipeline.from_pretrained(FOLDER, safety_checker=None, torch_dtype=torch.float32)
+    load: Any = StableDiffusionInpaintPipeline.from_pretrained
+    oracle = load(FOLDER, safety_checker=None, torch_dtype=torch.float32)
     oracle.set_progress_bar_config(disable=True)
     side = ours.card.native_width
     grey = ours.autoencoder.encode(torch.zeros(1, 3, side, side))

@@ -67,7 +67,8 @@ def _trip(service: Stack, client: httpx2.Client, bell: Redis, steps: int) -> Tri
 
 def first_step_at(bell: Redis, job_id: str) -> float:
     """When Redis was told of the first step: a little after it, never before.  Its clock is the machine's."""
-    for entry, fields in bell.xrange(stream_key(job_id)):
+    entries: Any = bell.xrange(stream_key(job_id))
+    for entry, fields in entries:
         if fields[b"event"] == b"progress":
             return int(entry.partition(b"-")[0]) / 1000
     raise RuntimeError("the job said nothing of a step")

@@ -79,6 +79,8 @@ def _copy(model: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     job = {name: value for name, value in model["jobs"].items() if name != "number"} | {"id": job_id}
     image = {name: value for name, value in model["images"].items() if name != "number"}
     image |= {"id": uuid4().hex, "job_id": job_id, "key": key, "thumbnail_key": key}
+    # They are written as a sequence, and read as the text that is searched.
+    image["words"] = str(image["words"]).split()
     return {"jobs": job, "files": {**model["files"], "key": key, "job_id": job_id}, "images": image}
 
 

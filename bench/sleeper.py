@@ -20,6 +20,7 @@ import numpy as np
 from app.jobs.catalogue import CatalogueEntry, ModelDefaults
 from app.jobs.settings import load_settings
 from worker.__main__ import configure_logging, run
+from worker.engine import AllHere
 
 if TYPE_CHECKING:
     from models import Pipeline, TextToImage
@@ -59,6 +60,11 @@ class SleepingRow:
     x0: np.ndarray | None = None
 
     @property
+    def reproducible(self) -> bool:
+        """Whether it takes its steps alone."""
+        return self.request.reproducible
+
+    @property
     def bucket(self) -> tuple[int, int]:
         """Its size."""
         return self.request.width or 0, self.request.height or 0
@@ -78,8 +84,9 @@ class SleepingPipeline:
 
     def begin(self, request: TextToImage) -> list[SleepingRow]:
         """A row for each image."""
+        steps = request.num_steps or ENTRY.defaults.steps
         numbers = range(request.num_images)
-        return [SleepingRow(number, (request.seed + number) % 2**32, request.num_steps, request) for number in numbers]
+        return [SleepingRow(number, (request.seed + number) % 2**32, steps, request) for number in numbers]
 
     def step(self, rows: Sequence[SleepingRow]) -> None:
         """One step of all of them, as long as that of the slowest."""
@@ -110,6 +117,7 @@ class SleepingStudio:
         """Serve it as `entry`."""
         self.entries: Sequence[CatalogueEntry] = [entry]
         self.facts: Mapping[str, Any] = {"pid": os.getpid(), "device": "sleeper"}
+        self.residency = AllHere(entry.name)
         self._pipeline = SleepingPipeline(step_s)
 
     def pipeline(self, name: str) -> Pipeline:

@@ -87,6 +87,23 @@ def train_super_resolution(
         opened.report(f"wrote {run / name}")
 
 
+@train_cli.command("decoder")
+def train_decoder(
+    config: ConfigFile,
+    run: RunFolder,
+    start: Annotated[Path, typer.Option("--from", help="The upscaler to begin with.", exists=True, file_okay=False)],
+    name: Annotated[str, typer.Option(help="What the model will be called.")] = "storybook-x4",
+    device: Device = "cpu",
+    threads: Threads = None,
+) -> None:
+    """An upscaler's decoder, on latents as its UNet makes them. Ends by writing RUN/NAME, a diffusers folder."""
+    from models.training import recipes
+
+    with _a_run(run, start, device, threads) as opened:
+        recipes.train_decoder(config, opened, name=name)
+        opened.report(f"wrote {run / name}")
+
+
 @train_cli.command("classifier")
 def train_classifier(
     config: ConfigFile,

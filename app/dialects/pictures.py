@@ -81,10 +81,7 @@ def resized(data: bytes, field: str, size: Size, way: str) -> bytes:
     with Pillow.open(io.BytesIO(data)) as picture:
         if picture.size == size:
             return data
-        if way == "stretch":
-            result = picture.resize(size, Pillow.Resampling.LANCZOS)
-        else:
-            result = scaled(picture, size)
+        result = picture.resize(size, Pillow.Resampling.LANCZOS) if way == "stretch" else scaled(picture, size)
         if way == "fill":
             inside = ImageOps.contain(picture, size, Pillow.Resampling.LANCZOS)
             result = result.filter(ImageFilter.GaussianBlur(max(size) / 16))

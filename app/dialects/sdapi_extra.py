@@ -59,11 +59,8 @@ def way_of(house: House, asked: ExtraIn) -> Way:
     made = own[0] * scale, own[1] * scale
     rest = "" if made == size else f", then scaled to {written(size)} by {LANCZOS}"
     said = f"Made {scale} times as large by {entry.name}{rest}."
-    return Way(
-        size,
-        said,
-        order=Order(wish, {"of": "extra-single-image", **asked.model_dump(exclude={"image"})}, {"image": given}),
-    )
+    told = {"of": "extra-single-image", **asked.model_dump(exclude={"image"})}
+    return Way(size, said, order=Order(wish, told, {"image": given}))
 
 
 def upscalers(house: House) -> list[CatalogueEntry]:

@@ -1,14 +1,12 @@
 """How a print came up, step by step: the page that slides through what the model took it to be after each."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from app import desk
-from app.deps import House, Inside, Owner
-from app.jobs.store import Image
+from app.deps import Inside, Owner
 from app.routes import trajectories
 from app.routes.cards import shown
 from app.routes.images import OwnImage
@@ -23,9 +21,8 @@ def trajectory(request: Request, image: OwnImage, house: Inside, step: Annotated
     steps = sum(part.steps for part in image.trajectory)
     if steps == 0:
         return render(request, "trajectory_none.html", image=image)
-    there = _decoded(house, image, steps)
-    context = {"image": image, "steps": steps, "step": min(step, steps), "decoded": sorted(there)}
-    return render(request, "trajectory.html", **context)
+    decoded = sorted(house.store.inquiries.decoded(image, range(1, steps + 1)))
+    return render(request, "trajectory.html", image=image, steps=steps, step=min(step, steps), decoded=decoded)
 
 
 @router.post("/{step}")
@@ -42,7 +39,3 @@ def keep(request: Request, image: OwnImage, house: Inside, owner: Owner, tasks: 
     """Develop the print once more, the same in everything, and keep its steps this time."""
     params = image.params.model_copy(update={"seed": image.seed, "num_images": 1, "save_trajectory": True})
     return shown(request, house, desk.queue(house, params, owner, tasks.add_task))
-
-
-def _decoded(house: House, image: Image, steps: int) -> Mapping[int, Any]:
-    return house.store.inquiries.decoded(image, range(1, steps + 1))

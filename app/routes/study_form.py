@@ -49,11 +49,11 @@ async def wanted(request: Request) -> Wanted:
     """The form in the body."""
     async with request.form(max_files=MAX_FILES, max_fields=3 * OFFERED) as form:
         texts = {field: value.strip() for field, value in form.items() if isinstance(value, str)}
-        lists = {side: tuple(id for id in form.getlist(side) if isinstance(id, str)) for side in ("a", "b")}
+        a, b = (tuple(id for id in form.getlist(side) if isinstance(id, str)) for side in ("a", "b"))
         files = [value for value in form.getlist("real") if isinstance(value, UploadFile) and value.filename]
         read = [(str(file.filename), await run_in_threadpool(file.file.read)) for file in files]
     said = {field: texts[field] for field in ("name", "kind", "repeats") if field in texts}
-    return Wanted(**said, a=lists["a"], b=lists["b"], files=tuple(read))
+    return Wanted(**said, a=a, b=b, files=tuple(read))
 
 
 def new_study(house: House, owner: str, form: Wanted, chance: Random) -> NewStudy:

@@ -11,7 +11,7 @@ MAX_SIDE = 4096
 
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 Text = Annotated[str, Field(max_length=200)]
-Base64 = Annotated[str, Field(repr=False, description="a picture in base64, or a data: URI of it")]
+Base64 = Annotated[str, Field(description="a picture in base64, or a data: URI of it")]
 
 
 def _saying(**example: Any) -> ConfigDict:
@@ -61,10 +61,10 @@ class Img2ImgIn(AskedIn):
 
     model_config = _saying(init_images=["iVBORw0KGgo..."], prompt="a fox at night", denoising_strength=0.6)
 
-    init_images: Annotated[list[Base64], Field(min_length=1, max_length=1)]
+    init_images: list[Base64] = Field(min_length=1, max_length=1, repr=False)
     resize_mode: Annotated[int, Field(ge=0, le=3)] = Field(0, description="0: stretch, 1: crop, 2: fill; 3 is 0")
     denoising_strength: Annotated[float, Field(ge=0, le=1)] = 0.75
-    mask: Base64 | None = None
+    mask: Base64 | None = Field(None, repr=False)
     mask_blur: Annotated[int, Field(ge=0)] | None = 4
     inpainting_mask_invert: Annotated[int, Field(ge=0, le=1)] = Field(0, description="1: black is painted anew")
 
@@ -74,7 +74,7 @@ class ExtraIn(BaseModel):
 
     model_config = _saying(image="iVBORw0KGgo...", upscaling_resize=2, upscaler_1="Lanczos")
 
-    image: Base64
+    image: Base64 = Field(repr=False)
     resize_mode: Annotated[int, Field(ge=0, le=1)] = 0
     upscaling_resize: Annotated[float, Field(gt=0, le=8)] = 2.0
     upscaling_resize_w: Side = 512
@@ -88,7 +88,7 @@ class PngInfoIn(BaseModel):
 
     model_config = _saying(image="iVBORw0KGgo...")
 
-    image: Base64
+    image: Base64 = Field(repr=False)
 
 
 class OptionsIn(OverridesIn):

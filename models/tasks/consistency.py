@@ -1,6 +1,6 @@
 """Enlargements that agree with their originals: averaged over boxes, they are the small picture again.
 
-Axes: c channels, h height, w width of the small picture, s scale.
+Axes: b batch, c channels, h height, w width of the small picture, s scale.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ _HALVINGS = 24
 
 
 def box_average(image: Tensor, scale: int) -> Tensor:
-    """The mean of every scale x scale box: (c, s h, s w) to (c, h, w)."""
-    return F.avg_pool2d(image[None], scale)[0]
+    """The mean of every scale x scale box: (..., c, s h, s w) to (..., c, h, w)."""
+    return F.avg_pool2d(image, scale)
 
 
 def keep_colours(image: Tensor, small: Tensor) -> Tensor:
     """The picture with the error of its box averages taken off smoothly: what is drawn stays, colours are put right.
 
-    Shapes: as `project`.
+    Shapes: image (b, c, s h, s w), small (b, c, h, w) in [-1, 1]. Returns (b, c, s h, s w).
     Raises: as `project`.
     Source: Irani & Peleg 1991, "Improving resolution by image registration" (back-projection), with a bicubic kernel.
     """
     scale = _scale(image, small)
     for _ in range(_ROUNDS):
         error = small - box_average(image, scale)
-        image = (image + F.interpolate(error[None], scale_factor=scale, mode="bicubic")[0]).clamp(-1, 1)
+        image = (image + F.interpolate(error, scale_factor=scale, mode="bicubic")).clamp(-1, 1)
     return image
 
 
@@ -53,9 +53,9 @@ def project(image: Tensor, small: Tensor) -> Tensor:
 
 
 def _scale(image: Tensor, small: Tensor) -> int:
-    channels, height, width = small.shape
+    *others, height, width = small.shape
     scale = int(image.shape[-1] // width)
-    if tuple(image.shape) != (channels, scale * height, scale * width):
+    if tuple(image.shape) != (*others, scale * height, scale * width):
         raise ValueError(f"{tuple(image.shape)} is no whole multiple of {tuple(small.shape)}")
     return scale
 

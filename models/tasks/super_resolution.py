@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from models.pipeline import LowResNoise, Pipeline
 
 
+NOISE_LEVEL = 20
+"""What the small picture is noised by unless a request says otherwise."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuperResolution(Prompted):
     """An image (h, w, 3) of any size, to be `scale` times as large; None means the model's own scale.
@@ -40,7 +44,7 @@ class SuperResolution(Prompted):
     image: Picture
     prompt: str = ""
     scale: int | None = None
-    noise_level: int = 20
+    noise_level: int = NOISE_LEVEL
     consistent: bool = False
     keep_colours: bool = True
 
@@ -66,7 +70,7 @@ class Enlarge:
             large = box_average(large, self.average)
         small = self.small.to(large.device)
         if self.keep_colours:
-            large = keep_colours(large, small)
+            large = keep_colours(large[None], small[None])[0]
         if self.consistent:
             large = project(large, small)
         return to_pixels(large)

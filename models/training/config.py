@@ -108,6 +108,13 @@ class SuperResolutionTraining(LatentTraining):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DecoderTraining(TrainingConfig):
+    """The decoder of an upscaler, on latents as its UNet makes them."""
+
+    l1_weight: float = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClassifierTraining(TrainingConfig):
     """The judge of distributions: a classifier of scenes of one thing."""
 

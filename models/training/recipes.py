@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -19,10 +19,12 @@ from models.training.classifier import ClassifierObjective, measure_accuracy
 from models.training.config import (
     AutoencoderTraining,
     ClassifierTraining,
+    DecoderTraining,
     DiffusionTraining,
     SuperResolutionTraining,
     read_config,
 )
+from models.training.decoder import DecoderObjective
 from models.training.diffusion import DiffusionObjective
 from models.training.export import export
 from models.training.loop import Report, train
@@ -92,6 +94,23 @@ def train_super_resolution(config_file: Path, run: Run, autoencoder: Path, *, na
     best = train(objective, config, run.folder, device=run.device, report=run.report).shadow
     if run.group.is_first:
         export(objective.pipeline(best, name), objective.source.draw(0, PICTURES_FOR_STATISTICS), run.folder / name)
+
+
+def train_decoder(config_file: Path, run: Run, *, name: str) -> None:
+    """The upscaler of `run.start`, its decoder trained further, into RUN/NAME.
+
+    Raises: ValueError for a config that is wrong, or a start that is no upscaler's folder; CheckpointError for a
+    folder that cannot be loaded.
+    """
+    config = read_config(config_file, DecoderTraining)
+    upscaler = _model_in(run.start, run.device)
+    if upscaler is None:
+        raise ValueError("--from must name the folder of an upscaler")
+    objective = DecoderObjective(config, upscaler, run.device, group=run.group)
+    best = train(objective, config, run.folder, device=run.device, report=run.report).shadow
+    if run.group.is_first:
+        pictures = objective.source.draw(0, PICTURES_FOR_STATISTICS)
+        export(replace(objective.pipeline(best), card=replace(upscaler.card, name=name)), pictures, run.folder / name)
 
 
 def train_classifier(config_file: Path, run: Run) -> float:

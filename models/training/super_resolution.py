@@ -130,20 +130,19 @@ class SuperResolutionObjective:
     @torch.no_grad()
     def grid(self, network: TextAndUNet) -> Image.Image:
         """Held-out pictures in three rows: enlarged bicubically, enlarged by the network, as they are."""
-        pipeline = self.pipeline(network, "training")
         images = self.source.draw(0, 12, split="held_out").images
-        small = to_uint8(shrunk(images, self.autoencoder.config.factor)).cpu().numpy()
-        side = images.shape[-1]
-        bicubic = [np.asarray(Image.fromarray(one).resize((side, side), Image.Resampling.BICUBIC)) for one in small]
-        ours = [
-            pipeline.generate(
-                SuperResolution(
-                    image=one, num_steps=self.config.grid_steps, guidance_scale=self.config.grid_guidance_scale
-                )
-            )[0]
-            for one in small
-        ]
-        return contact_sheet([*bicubic, *ours, *to_uint8(images).cpu().numpy()], columns=len(small))
+        return enlargements(self.pipeline(network, "training"), images, num_steps=self.config.grid_steps)
+
+
+@torch.no_grad()
+def enlargements(upscaler: Pipeline, images: Tensor, *, num_steps: int) -> Image.Image:
+    """Pictures (b, 3, h, w) in three rows: enlarged bicubically, enlarged by the model unguided, as they are."""
+    small = to_uint8(shrunk(images, upscaler.autoencoder.config.factor)).cpu().numpy()
+    side = images.shape[-1]
+    bicubic = [np.asarray(Image.fromarray(one).resize((side, side), Image.Resampling.BICUBIC)) for one in small]
+    requests = [SuperResolution(image=one, num_steps=num_steps, guidance_scale=1.0) for one in small]
+    ours = [upscaler.generate(request)[0] for request in requests]
+    return contact_sheet([*bicubic, *ours, *to_uint8(images).cpu().numpy()], columns=len(small))
 
 
 def shrunk(images: Tensor, factor: int) -> Tensor:

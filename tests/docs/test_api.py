@@ -91,6 +91,13 @@ def test_every_example_runs_as_it_stands(url: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr + done.stdout
     with Image.open(tmp_path / "enlarged.png") as enlarged:
         assert enlarged.size == (192, 128)
+    clients = "\n".join(re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL))
+    assert "/v1" in clients
+    assert "/sdapi/v1" in clients
+    clients = clients.replace("http://127.0.0.1:7860", url)
+    done = subprocess.run([sys.executable, "-c", clients], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "image_generation.completed" in done.stdout
     jobs = httpx2.get(f"{url}/api/v1/jobs?limit=100").json()["items"]
     assert {job["task"] for job in jobs} == {kind.model_fields["task"].annotation.__args__[0] for kind in KINDS}
     for job in jobs:

@@ -78,7 +78,8 @@ class Quotes:
             return {}
         columns = *_WORK, _GUIDANCE, jobs.c.id, jobs.c.owner, jobs.c.tag, jobs.c.number, jobs.c.state
         with self._transactions.reading() as connection:
-            rows = connection.execute(select(*columns).where(jobs.c.id.in_(alive))).all()
+            query: Select[Any] = select(*columns).where(jobs.c.id.in_(alive))
+            rows = connection.execute(query).all()
             sight = self._look(connection)
             return {row.id: sight.place(row) for row in rows}
 
@@ -97,7 +98,7 @@ def work_of(params: Params) -> Work:
         cost=max(1.0, spec.cost(params)),
         steps=max(1, spec.steps_in_all(params)),
         is_guided=params.guidance_scale != 1,
-        is_low=params.priority == Priority.LOW,
+        is_low=params.priority == "low",
     )
 
 
@@ -200,8 +201,8 @@ def _of_the_last() -> Select[Any]:
 
 
 def _ended(priority: Priority) -> Select[Any]:
-    """The jobs begun last, with those that did not succeed."""
-    has_begun = jobs.c.priority == priority, jobs.c.started_at.is_not(None)
+    """The jobs begun last, with those that did not succeed; jobs about images say nothing of developing them."""
+    has_begun = jobs.c.priority == priority, jobs.c.started_at.is_not(None), jobs.c.subject.is_(None)
     return _of_the_last().where(*has_begun).order_by(jobs.c.started_at.desc())
 
 

@@ -49,7 +49,7 @@ def test_a_projection_is_consistent_after_rounding_whatever_was_decoded(seed: in
 
 def test_colours_that_drift_are_drawn_back_and_details_stay() -> None:
     generator = torch.Generator().manual_seed(0)
-    fine = torch.rand(3, 32, 32, generator=generator) * 0.4 - 0.2
+    fine = torch.rand(2, 3, 32, 32, generator=generator) * 0.4 - 0.2
     small = box_average(fine, 4)
     drifted = fine + 0.3
     kept = keep_colours(drifted, small)
@@ -57,7 +57,7 @@ def test_colours_that_drift_are_drawn_back_and_details_stay() -> None:
     torch.testing.assert_close(kept, fine, rtol=0, atol=0.02)
     torch.testing.assert_close(keep_colours(fine, small), fine, rtol=0, atol=1e-5)
     with pytest.raises(ValueError, match="no whole multiple"):
-        keep_colours(fine, torch.zeros(3, 3, 2))
+        keep_colours(fine, torch.zeros(2, 3, 3, 2))
 
 
 def test_a_projection_moves_no_picture_that_agrees_already() -> None:

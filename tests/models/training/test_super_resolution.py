@@ -8,18 +8,20 @@ import numpy as np
 import pytest
 import torch
 
-from models import SuperResolution, load_pipeline
+from models import SuperResolution, load_pipeline, training
 from models.training.autoencoder import AutoencoderObjective
 from models.training.batches import step_generator
-from models.training.config import AutoencoderTraining, SuperResolutionTraining
+from models.training.config import AutoencoderTraining, DecoderTraining, SuperResolutionTraining
+from models.training.decoder import DecoderObjective
 from models.training.details import draw_detail
-from models.training.recipes import Run, train_autoencoder, train_super_resolution
+from models.training.recipes import Run, train_autoencoder, train_decoder, train_super_resolution
 from models.training.sources import open_source, stream
 from models.training.stages import STAGES
 from models.training.super_resolution import SuperResolutionObjective, low_res_noise, shrunk
 from models.training.textures import TEXTURES
 
 CPU = torch.device("cpu")
+CONFIGS = Path(training.__file__).parent / "configs"
 TINY = SuperResolutionTraining(
     preset="x4",
     scenes="c",
@@ -128,6 +130,46 @@ def test_from_config_files_to_a_folder_that_enlarges(tmp_path: Path) -> None:
     assert torch.equal(pipeline.low_res.schedule.betas, low_res_noise(350).schedule.betas)
     small = np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8)
     assert pipeline.generate(SuperResolution(image=small, num_steps=1)).shape == (1, 80, 96, 3)
+
+    stage3 = DecoderTraining(
+        preset="x4", scenes="c", crop_size=32, num_steps=2, batch_size=2, learning_rate=1e-3, warmup_steps=1
+    )
+    lines = [f"{key} = {json.dumps(value)}" for key, value in asdict(stage3).items()]
+    (tmp_path / "decoder.toml").write_text("\n".join(lines))
+    run = Run(tmp_path / "three", CPU, silent, start=tmp_path / "two" / "larger")
+    train_decoder(tmp_path / "decoder.toml", run, name="better")
+    better = load_pipeline(tmp_path / "three" / "better")
+    assert better.card.name == "better"
+    before, after = pipeline.autoencoder.state_dict(), better.autoencoder.state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert {"decoder.conv_in.weight", "decoder.conv_out.weight", "post_quant_conv.weight"} <= moved
+    assert not [name for name in moved if name.startswith(("encoder.", "quant_conv."))]
+    assert all(torch.equal(*pair) for pair in zip(pipeline.unet.parameters(), better.unet.parameters(), strict=True))
+
+
+def test_a_decoder_is_trained_on_what_the_unet_makes_of_the_small_picture(objective: SuperResolutionObjective) -> None:
+    config = DecoderTraining(preset="x4", scenes="c", crop_size=64, num_steps=1, batch_size=4, learning_rate=1e-3)
+    upscaler = objective.pipeline(objective.network, "untrained")
+    stage3 = DecoderObjective(config, upscaler, CPU)
+    batch = next(stage3.batches(0))
+    before = stage3.losses(batch, step_generator(0, 0))
+    assert before["guessed"] != before["mse"]
+    with torch.no_grad():
+        upscaler.unet.conv_out.bias += 1.0
+    after = stage3.losses(batch, step_generator(0, 0))
+    assert after["guessed"] != before["guessed"]
+    # what the encoder saw is the other half, and asks no UNet
+    torch.testing.assert_close(2 * after["mse"] - after["guessed"], 2 * before["mse"] - before["guessed"])
+
+
+def test_only_an_upscalers_decoder_can_be_trained(tmp_path: Path, objective: SuperResolutionObjective) -> None:
+    config = DecoderTraining(preset="x4", scenes="c", crop_size=64, num_steps=1, batch_size=4, learning_rate=1e-3)
+    model = replace(objective.pipeline(objective.network, "plain"), low_res=None)
+    with pytest.raises(ValueError, match="plain enlarges no pictures: give an upscaler"):
+        DecoderObjective(config, model, CPU)
+    (tmp_path / "decoder.toml").write_text((CONFIGS / "storybook-x4-decoder.toml").read_text())
+    with pytest.raises(ValueError, match="--from must name the folder of an upscaler"):
+        train_decoder(tmp_path / "decoder.toml", Run(tmp_path / "run", CPU, silent), name="none")
 
 
 def test_textures_need_squares_to_stand_in_for() -> None:
