@@ -66,7 +66,8 @@ def test_a_studio_serves_what_can_be_loaded_and_leaves_out_the_rest(opened: Stud
 
 def test_the_pipelines_are_warm_in_every_stage(opened: Studio) -> None:
     # The map for previews is fitted at the first one, and would hold up the first job that wants one.
-    assert opened.pipeline("small").latent_to_rgb is not None
+    with opened.pipeline("small").using() as pipeline:
+        assert pipeline.latent_to_rgb is not None
 
 
 def test_no_algorithm_is_chosen_by_trying_it_out(opened: Studio) -> None:
@@ -94,16 +95,14 @@ def test_a_users_model_is_loaded_after_the_bundled_ones_and_so_replaces_them(
 
 
 def test_the_catalogue_is_told_all_that_the_card_says_but_tasks_that_no_job_can_ask_for() -> None:
-    pipeline = small_pipeline()
     card = replace(
-        pipeline.card,
+        small_pipeline().card,
         tasks=("text_to_image", "inpaint", "clairvoyance"),
         vocabulary={"colours": ("red", "blue")},
         examples=("a red fox",),
         licence="MIT",
     )
-    pipeline.card = card
-    entry = catalogue_entry(pipeline, "a chip")
+    entry = catalogue_entry(card, 4, "a chip")
     assert entry.model_dump() == {
         "name": "small",
         "revision": "unsaved",
@@ -127,7 +126,7 @@ def test_the_catalogue_is_told_all_that_the_card_says_but_tasks_that_no_job_can_
 def test_an_enlarger_says_how_many_times() -> None:
     pipeline = small_pipeline(in_channels=7, num_class_embeds=400)
     pipeline.card = replace(pipeline.card, tasks=("super_resolution",))
-    entry = catalogue_entry(pipeline, "a chip")
+    entry = catalogue_entry(pipeline.card, pipeline.autoencoder.config.factor, "a chip")
     assert (entry.tasks, entry.scale) == (["super_resolution"], 4)
     # and is warmed by what it is made for
     rows = pipeline.begin(studio._trial(pipeline))
@@ -136,7 +135,7 @@ def test_an_enlarger_says_how_many_times() -> None:
 
 
 def test_a_model_without_a_vocabulary_says_none() -> None:
-    assert catalogue_entry(small_pipeline(), "a chip").vocabulary is None
+    assert catalogue_entry(small_pipeline().card, 4, "a chip").vocabulary is None
 
 
 def test_the_fingerprint_names_all_that_the_bytes_depend_on(opened: Studio) -> None:
@@ -229,7 +228,7 @@ def test_a_device_is_lost_when_it_answers_nothing_any_more(opened: Studio) -> No
     error = RuntimeError("CUDA error: unspecified launch failure")
     assert not opened.is_lost(error)
     # Whatever is asked of the meta device, it has no numbers to answer with.
-    assert Studio({}, torch.device("meta"), torch.float32).is_lost(error)
+    assert Studio([], opened.residency, torch.device("meta"), torch.float32).is_lost(error)
 
 
 def test_a_device_that_is_only_full_is_not_lost(opened: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,31 +243,30 @@ def test_a_job_of_the_real_kind_is_the_picture_that_the_library_makes(
     settings: Settings, opened: Studio, make_params: Callable[..., TextToImageParams]
 ) -> None:
     quick = settings.model_copy(update={"sweep_s": 0.5})
-    pipeline: Pipeline = opened.pipeline("small")
     store: Store = open_store(quick)
     storage = open_storage(quick.resolved_storage_url)
     params = make_params(prompt="a fox in the snow", width=64, height=64, steps=3, num_images=2, eta=0.5)
     small = params.model_copy(update={"model": "small", "width": 32})
-    running = Running(Consumer(quick, store, storage, opened), pipeline)  # type: ignore[arg-type]
+    running = Running(Consumer(quick, store, storage, opened), opened.pipeline("small"))  # type: ignore[arg-type]
     wait_until(lambda: "small" in store.known_models(), "a model in the catalogue")
     job_id = store.submit(small, "local").id
     wait_until(lambda: store.get(job_id, "local").state.is_terminal, "the end of the job")
     running.stop()
     job = store.get(job_id, "local")
     assert job.state is State.SUCCEEDED, job.error
-    expected = pipeline.generate(
-        TextToImage(
-            prompt="a fox in the snow",
-            width=32,
-            height=64,
-            seed=7,
-            num_steps=3,
-            guidance_scale=5.0,
-            sampler="ddim",
-            eta=0.5,
-            num_images=2,
-        )
+    request = TextToImage(
+        prompt="a fox in the snow",
+        width=32,
+        height=64,
+        seed=7,
+        num_steps=3,
+        guidance_scale=5.0,
+        sampler="ddim",
+        eta=0.5,
+        num_images=2,
     )
+    with opened.pipeline("small").using() as pipeline:
+        expected = pipeline.generate(request)
     for image in job.images:
         path = storage.path(image.key)
         assert path is not None

@@ -291,6 +291,11 @@ class Worker:
     facts: Mapping[str, Any]
     seen_at: datetime
 
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """Those of its models that it has in memory."""
+        return tuple(self.facts.get("loaded", ()))
+
     def can_do(self, model: str, second_model: str | None = None, fingerprint: str | None = None) -> bool:
         """Whether it serves the models and, where one is named, is of the fingerprint."""
         serves = model in self.models and second_model in (None, *self.models)
