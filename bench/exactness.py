@@ -76,7 +76,7 @@ def _apart(pipeline: Pipeline, recipe: TextToImage) -> float:
         size = chance.choice(SIZES)
         others = [other for other in others if not other.is_done][: size - 1]
         while len(others) < size - 1:
-            others += pipeline.begin(_stranger(chance, reproducible=recipe.reproducible))
+            others += pipeline.begin(_stranger(chance, pipeline.card.samplers, reproducible=recipe.reproducible))
         batch = [*others, row]
         chance.shuffle(batch)
         pipeline.step(batch)
@@ -84,14 +84,14 @@ def _apart(pipeline: Pipeline, recipe: TextToImage) -> float:
     return EQUAL_DB if error == 0 else min(EQUAL_DB, 10 * math.log10(255**2 / error))
 
 
-def _stranger(chance: random.Random, *, reproducible: bool) -> TextToImage:
+def _stranger(chance: random.Random, samplers: Sequence[str], *, reproducible: bool) -> TextToImage:
     """Somebody else's wish: other words, steps, guidance and sampler."""
     return TextToImage(
         prompt=chance.choice(("a red ball", "a house at night", "two cats")),
         seed=chance.randrange(2**32),
         num_steps=chance.randrange(3, 20),
         guidance_scale=chance.choice((2.0, 4.0, 7.0)),
-        sampler=chance.choice(("ddim", "euler", "dpmpp_2m")),
+        sampler=chance.choice(samplers),
         reproducible=reproducible,
     )
 

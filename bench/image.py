@@ -19,7 +19,7 @@ from app.jobs.recipe import Recipe
 from app.jobs.spec import TextToImage, resolve
 from bench.common import ROUNDS, Figure, in_turns, ratio, run, spread
 from models import Pipeline, load_pipeline
-from worker.publishing import encode
+from worker.products import encode
 from worker.studio import catalogue_entry
 
 MODEL = "storybook"

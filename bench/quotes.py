@@ -76,9 +76,9 @@ def _figures(load: str, kept: Sequence[Kept]) -> Iterator[Figure]:
 
 def _under_load(share: float, burst: int, count: int, seed: int) -> Sequence[Kept]:
     chance = random.Random(seed)
-    with _service() as (store, settings):
+    with sleeping_service() as (store, settings):
         bell = connect(settings.resolved_redis_url)
-        service_s = statistics.fmean(_alone_s(store, bell, _wish(chance)) for _ in range(20))
+        service_s = statistics.fmean(alone_s(store, bell, wish(chance)) for _ in range(20))
         quoted: dict[str, Quote] = {}
         due = time.monotonic()
         for number in range(count):
@@ -86,18 +86,18 @@ def _under_load(share: float, burst: int, count: int, seed: int) -> Sequence[Kep
                 due += chance.expovariate(share / (service_s * burst))
                 owner = chance.choices(OWNERS, (4, 2, 1, 1))[0]
             time.sleep(max(0.0, due - time.monotonic()))
-            params = _wish(chance)
+            params = wish(chance)
             place = store.quotes.of(params, owner)
             job = store.submit(params, owner)
             ring(bell)
             if place.quote is not None and number >= LEARNERS:
                 quoted[job.id] = place.quote
-        return [Kept(quote, _finish_s(store, job_id)) for job_id, quote in quoted.items()]
+        return [Kept(quote, finish_s(store, job_id)) for job_id, quote in quoted.items()]
 
 
 @contextmanager
-def _service() -> Iterator[tuple[Store, Settings]]:
-    """A store and a worker that sleeps, for as long as each request's seed says."""
+def sleeping_service() -> Iterator[tuple[Store, Settings]]:
+    """A store, and a worker whose model sleeps for as long as each request's seed says."""
     folder = Path(tempfile.mkdtemp(prefix="darkroom-"))
     settings = Settings(data_dir=folder)
     configure_logging("error")
@@ -108,11 +108,13 @@ def _service() -> Iterator[tuple[Store, Settings]]:
         consumer = Consumer(settings, store, storage, cast("Studio", SleepingStudio(ENTRY, _step_s)))
         worker = threading.Thread(target=consumer.work)
         worker.start()
-        while not store.workers_alive():
-            time.sleep(0.05)
-        yield store, settings
-        consumer.stop()
-        worker.join()
+        try:
+            while not store.workers_alive():
+                time.sleep(0.05)
+            yield store, settings
+        finally:
+            consumer.stop()
+            worker.join()
     store.close()
     shutil.rmtree(folder)
 
@@ -122,9 +124,10 @@ def _step_s(request: models.TextToImage) -> float:
     return pixels * PIXEL_STEP_S * random.Random(request.seed).lognormvariate(0.0, SPREAD)
 
 
-def _wish(chance: random.Random) -> Params:
+def wish(chance: random.Random) -> Params:
+    """A wish that nobody could foresee."""
     side = chance.choice((64, 128, 192))
-    wish = TextToImage(
+    asked = TextToImage(
         task="text_to_image",
         prompt="a fox",
         width=side,
@@ -132,17 +135,18 @@ def _wish(chance: random.Random) -> Params:
         steps=chance.choice((4, 10, 25)),
         priority="low" if chance.random() < 0.1 else "normal",
     )
-    return resolve(wish, ENTRY, chance.randrange(2**32))
+    return resolve(asked, ENTRY, chance.randrange(2**32))
 
 
-def _alone_s(store: Store, bell: Redis, params: Params) -> float:
+def alone_s(store: Store, bell: Redis, params: Params) -> float:
     """Seconds from queued to done of a job that has the service to itself: what capacity is counted in."""
     job = store.submit(params, OWNERS[0])
     ring(bell)
-    return _finish_s(store, job.id)
+    return finish_s(store, job.id)
 
 
-def _finish_s(store: Store, job_id: str) -> float:
+def finish_s(store: Store, job_id: str) -> float:
+    """Seconds from queued to done, once it is done."""
     while True:
         job = store.get(job_id, None)
         if job.finished_at is not None:

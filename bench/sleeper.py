@@ -20,6 +20,7 @@ import numpy as np
 from app.jobs.catalogue import CatalogueEntry, ModelDefaults
 from app.jobs.settings import load_settings
 from worker.__main__ import configure_logging, run
+from worker.engine import AllHere
 
 if TYPE_CHECKING:
     from models import Pipeline, TextToImage
@@ -57,6 +58,11 @@ class SleepingRow:
     request: TextToImage
     step: int = 0
     x0: np.ndarray | None = None
+
+    @property
+    def reproducible(self) -> bool:
+        """Whether it takes its steps alone."""
+        return self.request.reproducible
 
     @property
     def bucket(self) -> tuple[int, int]:
@@ -111,6 +117,7 @@ class SleepingStudio:
         """Serve it as `entry`."""
         self.entries: Sequence[CatalogueEntry] = [entry]
         self.facts: Mapping[str, Any] = {"pid": os.getpid(), "device": "sleeper"}
+        self.residency = AllHere(entry.name)
         self._pipeline = SleepingPipeline(step_s)
 
     def pipeline(self, name: str) -> Pipeline:

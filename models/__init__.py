@@ -7,7 +7,8 @@ images = pipeline.generate(TextToImage(prompt="a fox in the snow", seed=7))  # (
 """
 
 from models.card import ModelCard
-from models.catalogue import bundled_models, find_models, load_pipeline
+from models.catalogue import bundled_models, find_models, load_pipeline, survey_model
+from models.checkpoints.survey import Survey
 from models.errors import CheckpointError, ModelError, NonFinite, RequestError
 from models.pipeline import Pipeline
 from models.row import Row
@@ -26,8 +27,10 @@ __all__ = [
     "RequestError",
     "Row",
     "SuperResolution",
+    "Survey",
     "TextToImage",
     "bundled_models",
     "find_models",
     "load_pipeline",
+    "survey_model",
 ]

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from models.checkpoints.diffusers import load_folder
+from models.checkpoints.survey import Survey, survey_folder
 from models.errors import ModelError
 from models.pipeline import Pipeline
 
@@ -34,15 +35,20 @@ def load_pipeline(
 
     Raises: ModelError naming what there is, if there is no such model; CheckpointError if it cannot be loaded.
     """
-    folder = find_model(model)
-    if not folder.is_dir():
-        raise ModelError(f"{folder} is one file: give a diffusers folder")
-    pipeline = load_folder(folder, device=torch.device(device), dtype=dtype)
+    pipeline = load_folder(_find_folder(model), device=torch.device(device), dtype=dtype)
     if upscaler is not None:
         pipeline.upscaler = load_pipeline(upscaler, device=device, dtype=dtype)
         if pipeline.upscaler.low_res is None:
             raise ModelError(f"{upscaler} enlarges no pictures: give an upscaler")
     return pipeline
+
+
+def survey_model(model: str | Path) -> Survey:
+    """What a bundled model or a diffusers folder holds, without reading one weight.
+
+    Raises: ModelError naming what there is, if there is no such model; CheckpointError if it cannot be loaded.
+    """
+    return survey_folder(_find_folder(model))
 
 
 def find_model(model: str | Path) -> Path:
@@ -52,3 +58,10 @@ def find_model(model: str | Path) -> Path:
     if not Path(model).exists():
         raise ModelError(f"no model {str(model)!r}: bundled are {bundled_models()}, or give a folder")
     return Path(model)
+
+
+def _find_folder(model: str | Path) -> Path:
+    folder = find_model(model)
+    if not folder.is_dir():
+        raise ModelError(f"{folder} is one file: give a diffusers folder")
+    return folder

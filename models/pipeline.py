@@ -25,7 +25,6 @@ from models.networks.autoencoder import Autoencoder
 from models.networks.text_encoder import TextEncoder
 from models.networks.unet import UNet
 from models.noise import draw_rows
-from models.pixels import to_pixels
 from models.preview import LatentToRgb, fit_latent_to_rgb
 from models.process import to_x0
 from models.prompt_syntax import PromptSyntax
@@ -73,6 +72,11 @@ class Pipeline:
     def dtype(self) -> torch.dtype:
         """What the networks compute in."""
         return self.unet.conv_in.weight.dtype
+
+    @property
+    def factor(self) -> int:
+        """How many pixels the side of a latent cell has."""
+        return self.autoencoder.config.factor
 
     # --- One request ---------------------------------------------------------------------------------------
 
@@ -159,7 +163,7 @@ class Pipeline:
         """A small picture of predicted clean latents (c, h, w), by a linear map: (h, w, 3) uint8, one pixel a cell."""
         if self.latent_to_rgb is None:
             self.latent_to_rgb = fit_latent_to_rgb(self.autoencoder)
-        return to_pixels(self.latent_to_rgb(x0[None])[0])
+        return self.latent_to_rgb.picture(x0)
 
     # --- What the tasks build rows with ----------------------------------------------------------------------
 

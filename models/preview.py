@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from models.networks.autoencoder import Autoencoder
+from models.pixels import to_pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,11 @@ class LatentToRgb:
         """Shapes: latents (b, c, h, w). Returns (b, 3, h, w), about [-1, 1]."""
         mixed = torch.einsum("oc,bchw->bohw", self.weight.to(latents.device), latents.float())
         return mixed + self.bias.to(latents.device)[None, :, None, None]
+
+    @torch.inference_mode()
+    def picture(self, x0: Tensor) -> NDArray[np.uint8]:
+        """Predicted clean latents (c, h, w) as a small picture: (h, w, 3) uint8, one pixel a cell."""
+        return to_pixels(self(x0[None])[0])
 
 
 @torch.inference_mode()

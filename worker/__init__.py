@@ -2,7 +2,7 @@
 
     consumer    the process: rings, claims, signals, the end
     crew        what happens to a claimed job, and the threads that do it
-    studio      the loaded pipelines
+    studio      the models on offer;  residency  which of them are in memory
     arithmetic  the same in every worker of a build
     beginning   a job -> the works that it becomes
     requests    a job's words -> a pipeline's words

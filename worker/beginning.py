@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from app.jobs.spec import DecodeParams, TextToImageParams, VerifyParams
 from worker.developing import Development, Outlet
-from worker.engine import Work
+from worker.engine import Model, Work
 from worker.enlarging import SecondStage
 from worker.leases import Lease
 from worker.reporting import Reporter
@@ -17,13 +17,11 @@ from worker.requests import Inputs, decoding, enlargement, request_of
 if TYPE_CHECKING:
     import numpy as np
 
-    from models import Pipeline
-
 
 class Pipelines(Protocol):
     """Where pipelines are found, and what their errors mean."""
 
-    def pipeline(self, name: str) -> Pipeline:
+    def pipeline(self, name: str) -> Model:
         """The pipeline of this name."""
 
     def is_out_of_memory(self, error: Exception) -> bool:

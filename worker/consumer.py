@@ -135,6 +135,8 @@ class Consumer(BaseWorker):
             claim = self._store.claim_next(
                 self.name,
                 self._models,
+                loaded=self._crew.loaded,
+                swap_cost=self._crew.swap_cost,
                 alone=wish.alone,
                 priorities=wish.priorities,
                 busy_for=wish.busy_for,

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -21,7 +21,7 @@ from app.jobs.storage import Storage
 from app.jobs.store import Claim, Priority, State, Store
 from worker.beginning import begin
 from worker.developing import INTERNAL
-from worker.engine import Engine
+from worker.engine import Engine, Model, Presence
 from worker.fetching import fetch
 from worker.leases import Heart, Lease, Leases
 from worker.publishing import Publication, Publisher
@@ -29,9 +29,6 @@ from worker.reporting import Reporter, announce
 from worker.requests import NO_INPUTS, Inputs
 from worker.threads import Desk, Ticker
 from worker.watchdog import EXIT_HUNG, Watchdog
-
-if TYPE_CHECKING:
-    from models import Pipeline
 
 log = structlog.get_logger()
 
@@ -44,15 +41,31 @@ TIDY_S = 600.0
 LEAVE_S = 2.0
 
 
+class Residency(Presence, Protocol):
+    """Which of the pipelines are in memory."""
+
+    @property
+    def here(self) -> Sequence[str]:
+        """Their names."""
+
+    @property
+    def slice_s(self) -> float:
+        """How long the last one is to be used, to have been worth bringing in."""
+
+
 class Studio(Protocol):
-    """The warm pipelines, as the crew needs them."""
+    """The pipelines on offer, as the crew needs them."""
 
     entries: Sequence[CatalogueEntry]
     facts: Mapping[str, Any]
     max_rows: int
 
-    def pipeline(self, name: str) -> Pipeline:
-        """The pipeline of this name."""
+    @property
+    def residency(self) -> Residency:
+        """Which of them are in memory."""
+
+    def pipeline(self, name: str) -> Model:
+        """The pipeline of this name, or what brings it in when it is used."""
 
     def is_out_of_memory(self, error: Exception) -> bool:
         """Whether the device had too little memory."""
@@ -105,10 +118,12 @@ class Crew:
         self._reporter = Reporter(self._connection)
         self._publisher = Publisher(store, storage, self._leases, self._reporter)
         max_rows = settings.max_rows or studio.max_rows
-        self._engine = Engine(max_rows, on_change, studio.is_lost, self._end_lost, studio.is_out_of_memory)
+        self._engine = Engine(
+            max_rows, on_change, studio.is_lost, self._end_lost, studio.is_out_of_memory, studio.residency
+        )
         # Where images share steps, some more than share one: there should be others when one leaves.
         self._full_rows = max_rows + max_rows // 2
-        heart = Heart(store, name, self._leases, studio.entries, studio.facts)
+        heart = Heart(store, name, self._leases, studio.entries, studio.facts, lambda: studio.residency.here)
         watchdog = Watchdog(self._engine, look_s=WATCH_S, end=end)
         self._beats = Ticker("beat", settings.beat_s, heart.beat)
         sweeps = Ticker("sweep", settings.sweep_s, self._sweep)
@@ -147,6 +162,16 @@ class Crew:
         normal = {owner: rows for (owner, is_low), rows in hand.items() if not is_low}
         is_full = sum(normal.values()) >= full
         return Wish(alone=False, priorities=(Priority.NORMAL,), busy_for=tuple(normal) if is_full else ())
+
+    @property
+    def loaded(self) -> Sequence[str]:
+        """The models in memory."""
+        return self._studio.residency.here
+
+    @property
+    def swap_cost(self) -> float:
+        """What is developed in the time for which a model should be used that was brought in."""
+        return self._studio.residency.slice_s * self._engine.cost_per_s
 
     def _hand(self) -> Counter[tuple[str, bool]]:
         """How many images are still to be made, by owner and whether the job is low."""

@@ -10,14 +10,15 @@ import structlog
 from app.jobs.failures import ErrorCode, Reason
 from app.jobs.store import Failed
 from models import ModelError, NonFinite
-from worker.engine import Seconds
+from worker.engine import Model, Seconds
 from worker.leases import Lease
 from worker.reporting import Reporter
+from worker.residency import CannotLoad
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from models import Pipeline, Request, Row
+    from models import Request, Row
 
 log = structlog.get_logger()
 
@@ -29,6 +30,8 @@ def verdict(error: Exception, is_out_of_memory: Callable[[Exception], bool]) -> 
     """What an error of the pipeline means for its job: it has failed, or it may go better another time."""
     if isinstance(error, NonFinite):
         return Failed(ErrorCode.NON_FINITE, ErrorCode.NON_FINITE.message)
+    if isinstance(error, CannotLoad):
+        return Failed(ErrorCode.MODEL_BROKEN, ErrorCode.MODEL_BROKEN.message)
     if is_out_of_memory(error):
         return Reason.OUT_OF_MEMORY
     if isinstance(error, ModelError):
@@ -67,7 +70,7 @@ class Development:
         lease: Lease,
         reporter: Reporter,
         is_out_of_memory: Callable[[Exception], bool],
-        pipeline: Pipeline,
+        pipeline: Model,
         request: Request,
         outlet: Outlet,
         *,

@@ -108,13 +108,15 @@ class Heart:
         leases: Leases,
         entries: Sequence[CatalogueEntry],
         facts: Mapping[str, Any],
+        loaded: Callable[[], Sequence[str]] = tuple,
     ) -> None:
-        """Beat for `worker`, which serves `entries` and says `facts` of itself."""
+        """Beat for `worker`, which serves `entries`, of which some are `loaded`, and says `facts` of itself."""
         self._store = store
         self._worker = worker
         self._leases = leases
         self._entries = entries
         self._facts = facts
+        self._loaded = loaded
         self._registered_at = -math.inf
 
     def beat(self) -> None:
@@ -138,7 +140,8 @@ class Heart:
                 log.info("worker.ready", worker=self._worker, models=[entry.name for entry in self._entries])
             self._registered_at = time.monotonic()
         # Last: who sees the worker alive may rely on its models.
-        self._store.worker_beat(self._worker, {**self._facts, **memory_of(str(self._facts.get("device", "cpu")))})
+        memory = memory_of(str(self._facts.get("device", "cpu")))
+        self._store.worker_beat(self._worker, {**self._facts, **memory, "loaded": list(self._loaded())})
 
 
 def _sign(lease: Lease) -> ClaimBeat:

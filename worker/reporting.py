@@ -15,13 +15,12 @@ from redis import Redis
 
 from app.jobs.events import publish_done, publish_progress, publish_state
 from app.jobs.store import State
+from worker.engine import Model
 from worker.leases import Lease
 from worker.threads import Desk
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from models import Pipeline
 
 PREVIEW_INTERVAL_S = 0.2
 PROGRESS_INTERVAL_S = 0.1
@@ -36,7 +35,7 @@ class Reporter:
         self._connection = connection
         self._desk = Desk("reporter")
         self._lock = threading.Lock()
-        self._latest: dict[Lease, tuple[int, Pipeline, Any]] = {}
+        self._latest: dict[Lease, tuple[int, Model, Any]] = {}
         self._progress_due: dict[Lease, float] = {}
         self._preview_due: dict[Lease, float] = {}
 
@@ -48,7 +47,7 @@ class Reporter:
         """Publish what is waiting and end; False if that takes longer than `timeout_s`."""
         return self._desk.stop(timeout_s)
 
-    def progress(self, lease: Lease, index: int, pipeline: Pipeline, x0: Any) -> None:
+    def progress(self, lease: Lease, index: int, pipeline: Model, x0: Any) -> None:
         """Say how far the job is, and how image `index` looks: `x0` becomes a preview if one is due."""
         with self._lock:
             is_announced = lease in self._latest

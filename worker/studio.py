@@ -1,15 +1,20 @@
-"""The loaded pipelines, warm: which device, which dtype, how many threads, and what the catalogue is told of them."""
+"""The models that are offered, warm when they are needed: which device, which dtype, how many threads, how much memory,
+and what the catalogue is told of them.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import platform
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import structlog
@@ -20,19 +25,26 @@ from app.jobs.catalogue import CatalogueEntry, ModelDefaults
 from app.jobs.settings import Settings
 from app.jobs.spec import TASKS
 from models import (
+    ModelCard,
     ModelError,
     Pipeline,
     Row,
     SuperResolution,
+    Survey,
     TextToImage,
     bundled_models,
     find_models,
     load_pipeline,
+    survey_model,
 )
 from worker import arithmetic
-from worker.engine import rows_that_pay
+from worker.engine import AllHere, rows_that_pay
+from worker.memory import budget_of
+from worker.residency import CannotLoad, Residency, Resident
 
 log = structlog.get_logger()
+
+M = TypeVar("M", Pipeline, Resident)
 
 # Of how many measured steps the shortest counts.
 TRIES = 3
@@ -46,20 +58,23 @@ class NoSuchDevice(Exception):
     """The device that was asked for is not in this machine; the text says what is."""
 
 
-class Studio:
-    """Warm pipelines by name. Loading happens in `open`, before anybody is told that they are here."""
+class Studio(Generic[M]):
+    """The models that are offered, by name; `open` finds them, and warms as many as there is room for."""
 
     def __init__(
-        self, pipelines: Mapping[str, Pipeline], device: torch.device, dtype: torch.dtype, max_rows: int = 1
+        self,
+        offered: Mapping[str, M],
+        device: torch.device,
+        dtype: torch.dtype,
+        residency: Residency | AllHere | None = None,
     ) -> None:
-        """Serve `pipelines`, which live on `device`, compute in `dtype`, and gain from `max_rows` images in a step."""
-        self._pipelines = dict(pipelines)
+        """Offer these, which live on `device` and compute in `dtype`; without a `residency` they are always here."""
+        self._offered = dict(offered)
         self._device = device
+        self.residency = AllHere(*offered) if residency is None else residency
+        self.max_rows = 1
         fingerprint = fingerprint_of(device, dtype)
-        self.entries: Sequence[CatalogueEntry] = [
-            catalogue_entry(pipeline, fingerprint) for pipeline in pipelines.values()
-        ]
-        self.max_rows = max_rows
+        self.entries: Sequence[CatalogueEntry] = [catalogue_entry(model, fingerprint) for model in offered.values()]
         self.facts: Mapping[str, Any] = {
             "pid": os.getpid(),
             "host": platform.node(),
@@ -69,9 +84,9 @@ class Studio:
             "fingerprint": fingerprint,
         }
 
-    @classmethod
-    def open(cls, settings: Settings) -> Studio:
-        """Load and warm the bundled models and those of `models_dir`.
+    @staticmethod
+    def open(settings: Settings) -> Studio[Resident]:
+        """Offer the bundled models and those of `models_dir`, and warm those for which there is room together.
 
         A model that cannot be loaded is left out, and said; the default model must be there.
         Raises: NothingToServe; NoSuchDevice.
@@ -80,27 +95,34 @@ class Studio:
         torch.set_num_threads(available_cpus() if settings.threads is None else settings.threads)
         device = choose_device(settings.device)
         dtype = choose_dtype(settings.dtype, device)
-        pipelines: dict[str, Pipeline] = {}
+        budget_bytes = budget_of(settings.model_memory, str(device))
+        # By the name it gives itself, which is the one that jobs know it by.
+        surveys: dict[str, tuple[str | Path, Survey]] = {}
         for source in find_sources(settings.models_dir):
             try:
-                pipeline = _load_warm(source, device, dtype)
+                survey = survey_model(source)
+                _check_size(survey, dtype, budget_bytes)
             except (ModelError, OSError) as error:
                 log.error("model.refused", source=str(source), error=str(error))
             else:
-                # By the name it gives itself, which is the one that jobs know it by.
-                pipelines[pipeline.card.name] = pipeline
-        if settings.default_model not in pipelines:
-            raise NothingToServe(
-                f"the default model must be one that can be loaded ({', '.join(pipelines) or 'there is none'}), "
-                f"got {settings.default_model!r}"
-            )
-        max_rows = settings.max_rows or measure_rows(pipelines[settings.default_model])
-        log.info("studio.rows", max_rows=max_rows, is_measured=settings.max_rows is None)
-        return cls(pipelines, device, dtype, max_rows)
+                surveys[survey.card.name] = source, survey
 
-    def pipeline(self, name: str) -> Pipeline:
-        """The warm pipeline of this name. Raises: KeyError."""
-        return self._pipelines[name]
+        def load(name: str) -> Pipeline:
+            source, survey = surveys[name]
+            return _load_warm(source, survey.card, device, dtype)
+
+        residency = Residency(budget_bytes, load, _give_memory_back)
+        residents = [Resident(survey, _size_bytes(survey, dtype), residency) for _, survey in surveys.values()]
+        offered = {resident.card.name: resident for resident in _warm(residents, settings.default_model, residency)}
+        studio = Studio(offered, device, dtype, residency)
+        with studio.pipeline(settings.default_model).using() as pipeline:
+            studio.max_rows = settings.max_rows or measure_rows(pipeline)
+        log.info("studio.rows", max_rows=studio.max_rows, is_measured=settings.max_rows is None)
+        return studio
+
+    def pipeline(self, name: str) -> M:
+        """The model of this name, in memory or not. Raises: KeyError."""
+        return self._offered[name]
 
     def is_out_of_memory(self, error: Exception) -> bool:
         """Whether the device had too little memory."""
@@ -158,9 +180,9 @@ def find_sources(models_dir: Path | None) -> list[str | Path]:
     return [*bundled_models(), *find_models(models_dir).values()]
 
 
-def catalogue_entry(pipeline: Pipeline, fingerprint: str) -> CatalogueEntry:
-    """What the catalogue is told of a loaded model: of its tasks those that jobs can ask for."""
-    card = pipeline.card
+def catalogue_entry(model: Pipeline | Resident, fingerprint: str) -> CatalogueEntry:
+    """What the catalogue is told of a model: of its tasks those that jobs can ask for."""
+    card = model.card
     enlarges = "super_resolution" in card.tasks
     return CatalogueEntry(
         name=card.name,
@@ -177,7 +199,7 @@ def catalogue_entry(pipeline: Pipeline, fingerprint: str) -> CatalogueEntry:
         ),
         parameters=card.parameters,
         licence=card.licence,
-        scale=pipeline.autoencoder.config.factor if enlarges else None,
+        scale=model.factor if enlarges else None,
         vocabulary={kind: list(words) for kind, words in card.vocabulary.items()} or None,
         examples=list(card.examples),
         fingerprint=fingerprint,
@@ -241,10 +263,56 @@ def _trial(pipeline: Pipeline) -> TextToImage | SuperResolution:
     return SuperResolution(image=np.zeros((side, side, 3), np.uint8), num_steps=2)
 
 
-def _load_warm(source: str | Path, device: torch.device, dtype: torch.dtype) -> Pipeline:
-    """Load a pipeline and take it through every stage once, in two steps: the first call of each is the slow one."""
+def _size_bytes(survey: Survey, dtype: torch.dtype) -> int:
+    return survey.numbers * dtype.itemsize
+
+
+def _check_size(survey: Survey, dtype: torch.dtype, budget_bytes: int) -> None:
+    size_bytes = _size_bytes(survey, dtype)
+    if size_bytes > budget_bytes:
+        raise ModelError(
+            f"{survey.card.name} takes {size_bytes / 2**20:.0f} MiB, and DARKROOM_MODEL_MEMORY leaves models "
+            f"{budget_bytes / 2**20:.0f} MiB"
+        )
+
+
+def _warm(residents: Sequence[Resident], default_model: str, residency: Residency) -> list[Resident]:
+    """Bring in the default model, then whatever else there is room for; all but those that cannot be loaded.
+
+    Raises: NothingToServe if the default model is not among them.
+    """
+    offered: list[Resident] = []
+    for resident in sorted(residents, key=lambda resident: resident.card.name != default_model):
+        is_first = not offered
+        try:
+            if is_first or residency.held_bytes + resident.size_bytes <= residency.budget_bytes:
+                resident.bring()
+        except CannotLoad as error:
+            log.error("model.refused", model=error.name, error=str(error.__cause__))
+        else:
+            offered.append(resident)
+    names = [resident.card.name for resident in offered]
+    if default_model not in names:
+        raise NothingToServe(
+            f"the default model must be one that can be loaded ({', '.join(names) or 'there is none'}), "
+            f"got {default_model!r}"
+        )
+    return offered
+
+
+def _load_warm(source: str | Path, card: ModelCard, device: torch.device, dtype: torch.dtype) -> Pipeline:
+    """Load a pipeline and take it through every stage once, in two steps: the first call of each is the slow one.
+
+    Raises: CannotLoad, also if it is not what `card` says any more.
+    """
     started = time.perf_counter()
-    pipeline = load_pipeline(source, device=device, dtype=dtype)
+    try:
+        pipeline = load_pipeline(source, device=device, dtype=dtype)
+    except (ModelError, OSError) as error:
+        raise CannotLoad(card.name) from error
+    if pipeline.card != card:
+        # What the catalogue was told of it, and what the recipes of its pictures say, would be wrong.
+        raise CannotLoad(card.name) from ModelError(f"{source} has changed since this worker began to offer it")
     loaded = time.perf_counter()
     rows = pipeline.begin(_trial(pipeline))
     for _ in range(rows[0].num_steps):
@@ -261,3 +329,14 @@ def _load_warm(source: str | Path, device: torch.device, dtype: torch.dtype) -> 
         warm_up_s=round(time.perf_counter() - loaded, 3),
     )
     return pipeline
+
+
+def _give_memory_back() -> None:
+    """Return what was let go to the system, which allocators would rather keep for the next time."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)

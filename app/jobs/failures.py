@@ -35,6 +35,7 @@ class ErrorCode(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     INFRASTRUCTURE = "infrastructure"
     MODEL_UNAVAILABLE = "model_unavailable"
+    MODEL_BROKEN = "model_broken"
     NON_FINITE = "nan"
     BAD_PARAMS = "bad_params"
     INPUT_LOST = "input_lost"
@@ -51,6 +52,7 @@ _MESSAGES = {
     ErrorCode.OUT_OF_MEMORY: "The device has too little memory for this job; ask for a smaller size.",
     ErrorCode.INFRASTRUCTURE: "The service could not run this job, however often it tried; ask later.",
     ErrorCode.MODEL_UNAVAILABLE: "No worker has offered this job's model for too long.",
+    ErrorCode.MODEL_BROKEN: "The worker could not load this job's model; its log has the details.",
     ErrorCode.NON_FINITE: "The model made no picture of this; try another sampler, scale or seed.",
     ErrorCode.BAD_PARAMS: "The model refused these parameters.",
     ErrorCode.INPUT_LOST: "A picture this job is made from is not stored any more; submit the job again.",

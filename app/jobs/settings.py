@@ -82,6 +82,7 @@ class Settings(BaseSettings):
         "auto", description="one of auto, float32, float16, bfloat16"
     )
     max_rows: int | None = Field(None, ge=1, le=16, description="a whole number from 1 to 16")
+    model_memory: float = Field(0.6, gt=0, description="a number of bytes, or a share of the memory up to 1")
     threads: int | None = Field(None, ge=1, le=1024, description="a whole number from 1 to 1024")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="one of debug, info, warning, error"

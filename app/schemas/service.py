@@ -14,6 +14,7 @@ class ModelOut(CatalogueEntry):
     """A model that may be named, and how many workers serve it now."""
 
     workers: int
+    loaded: int = Field(description="how many of these workers have it in memory now; the others bring it in first")
     is_default: bool
     default_for: list[str] = Field(description="the tasks that use it where a job names no model")
 
@@ -21,9 +22,10 @@ class ModelOut(CatalogueEntry):
     def of(cls, entry: CatalogueEntry, workers: Sequence[Worker], defaults: Mapping[str, str]) -> Self:
         """The entry beside what is known of the `workers` alive; `defaults` names the default model of every task."""
         serving = sum(entry.name in worker.models for worker in workers)
+        loaded = sum(entry.name in worker.loaded for worker in workers)
         default_for = [task for task, name in defaults.items() if name == entry.name]
         is_default = "text_to_image" in default_for
-        return cls(**entry.model_dump(), workers=serving, is_default=is_default, default_for=default_for)
+        return cls(**entry.model_dump(), workers=serving, loaded=loaded, is_default=is_default, default_for=default_for)
 
 
 class ModelsOut(Answer):

@@ -23,6 +23,7 @@ import numpy as np
 
 from app.jobs.catalogue import CatalogueEntry
 from models import NonFinite
+from worker.engine import AllHere
 
 if TYPE_CHECKING:
     from models import Request
@@ -141,6 +142,7 @@ class FakeStudio:
         self.facts = {"device": "fake"}
         self.max_rows = max_rows
         self.fake = pipeline
+        self.residency = AllHere(entry.name)
 
     def pipeline(self, name: str) -> FakePipeline:
         assert name == self.entries[0].name

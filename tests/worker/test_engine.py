@@ -142,7 +142,7 @@ def test_works_in_hand_share_steps_and_each_is_told_of_its_own_rows() -> None:
 
 def encode_all_before_the_first_step(engine: Engine) -> None:
     """Start the encoder first, and the engine when there is nothing left to encode."""
-    engine._encoder.start()
+    engine._errands.start()
     wait_until(lambda: engine._inbox.qsize() == len(engine.in_hand), "works that are encoded")
     engine._thread.start()
 

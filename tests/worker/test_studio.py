@@ -66,7 +66,8 @@ def test_a_studio_serves_what_can_be_loaded_and_leaves_out_the_rest(opened: Stud
 
 def test_the_pipelines_are_warm_in_every_stage(opened: Studio) -> None:
     # The map for previews is fitted at the first one, and would hold up the first job that wants one.
-    assert opened.pipeline("small").latent_to_rgb is not None
+    with opened.pipeline("small").using() as pipeline:
+        assert pipeline.latent_to_rgb is not None
 
 
 def test_no_algorithm_is_chosen_by_trying_it_out(opened: Studio) -> None:
@@ -244,31 +245,30 @@ def test_a_job_of_the_real_kind_is_the_picture_that_the_library_makes(
     settings: Settings, opened: Studio, make_params: Callable[..., TextToImageParams]
 ) -> None:
     quick = settings.model_copy(update={"sweep_s": 0.5})
-    pipeline: Pipeline = opened.pipeline("small")
     store: Store = open_store(quick)
     storage = open_storage(quick.resolved_storage_url)
     params = make_params(prompt="a fox in the snow", width=64, height=64, steps=3, num_images=2, eta=0.5)
     small = params.model_copy(update={"model": "small", "width": 32})
-    running = Running(Consumer(quick, store, storage, opened), pipeline)  # type: ignore[arg-type]
+    running = Running(Consumer(quick, store, storage, opened), opened.pipeline("small"))  # type: ignore[arg-type]
     wait_until(lambda: "small" in store.known_models(), "a model in the catalogue")
     job_id = store.submit(small, "local").id
     wait_until(lambda: store.get(job_id, "local").state.is_terminal, "the end of the job")
     running.stop()
     job = store.get(job_id, "local")
     assert job.state is State.SUCCEEDED, job.error
-    expected = pipeline.generate(
-        TextToImage(
-            prompt="a fox in the snow",
-            width=32,
-            height=64,
-            seed=7,
-            num_steps=3,
-            guidance_scale=5.0,
-            sampler="ddim",
-            eta=0.5,
-            num_images=2,
-        )
+    request = TextToImage(
+        prompt="a fox in the snow",
+        width=32,
+        height=64,
+        seed=7,
+        num_steps=3,
+        guidance_scale=5.0,
+        sampler="ddim",
+        eta=0.5,
+        num_images=2,
     )
+    with opened.pipeline("small").using() as pipeline:
+        expected = pipeline.generate(request)
     for image in job.images:
         path = storage.path(image.key)
         assert path is not None

@@ -3,11 +3,23 @@
 work      what is developed, and whom it tells
 turns     whose rows take the next step: fair between owners, models and shapes, in cost
 buckets   how many rows a step may take, and what becomes of that when memory runs out
-loop      two threads: one that encodes, one that steps and decodes
+errands   what is done beside the steps: encoding, and bringing models in
+loop      the thread that steps and decodes
 """
 
 from worker.engine.buckets import SIZES, Buckets, rows_that_pay
 from worker.engine.loop import STEPS_OF_SILENCE, Engine
-from worker.engine.work import Seconds, Work
+from worker.engine.work import AllHere, Model, Presence, Seconds, Work
 
-__all__ = ["SIZES", "STEPS_OF_SILENCE", "Buckets", "Engine", "Seconds", "Work", "rows_that_pay"]
+__all__ = [
+    "SIZES",
+    "STEPS_OF_SILENCE",
+    "AllHere",
+    "Buckets",
+    "Engine",
+    "Model",
+    "Presence",
+    "Seconds",
+    "Work",
+    "rows_that_pay",
+]

@@ -1,7 +1,8 @@
-"""Two threads: one that encodes texts, one that steps and decodes.
+"""The thread that steps and decodes.
 
 Between two steps the engine takes in what was encoded meanwhile, lets go of what is no longer wanted, and decodes
-one image if one is done; so nobody's steps wait for more than one step and one image of others.
+one image if one is done; so nobody's steps wait for more than one step and one image of others, as long as their
+model is in memory.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from typing import TYPE_CHECKING
 import structlog
 
 from worker.engine.buckets import Buckets
+from worker.engine.errands import Errands, News
 from worker.engine.turns import Batch, Guest, Turns
-from worker.engine.work import Work
-from worker.threads import Desk, has_ended
+from worker.engine.work import AllHere, Model, Presence, Work
+from worker.threads import has_ended
 
 if TYPE_CHECKING:
     from models import Row
@@ -38,7 +40,7 @@ class DeviceLost(Exception):
 
 
 class Engine:
-    """Develops what is submitted: encoding on one thread of its own, everything else on another."""
+    """Develops what is submitted, beside its `Errands` on one thread of its own."""
 
     def __init__(
         self,
@@ -47,28 +49,34 @@ class Engine:
         is_lost: Callable[[Exception], bool] = lambda error: False,
         on_lost: Callable[[Exception], None] = lambda error: None,
         is_out_of_memory: Callable[[Exception], bool] = lambda error: isinstance(error, MemoryError),
+        presence: Presence | None = None,
     ) -> None:
         """Prepare; at most `max_rows` images share a step. `on_room` is called whenever there may be room for more.
 
         After an error that means, as `is_lost` says, that the device answers nothing any more, `on_lost` is called
         instead of the work's `failed`, and nothing more is developed. A shared step that is out of memory is tried
-        again with fewer rows.
+        again with fewer rows. Rows whose pipeline is not present wait until it is their turn to have it brought in.
         """
         self.buckets = Buckets(max_rows)
         self._on_room = on_room
         self._is_lost = is_lost
         self._on_lost = on_lost
         self._is_out_of_memory = is_out_of_memory
+        self._presence = AllHere() if presence is None else presence
         self._turns = Turns()
         self._done: deque[tuple[Guest, Row]] = deque()
-        self._inbox: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._encoder = Desk("encoder")
+        self._inbox: SimpleQueue[News | None] = SimpleQueue()
+        self._errands = Errands(
+            self._inbox, self._presence, self._admit, self._fail, self._encode_those_of, self._fail_all
+        )
+        self._is_closing = False
         self._in_hand: dict[Work, int] = {}
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self.signs_of_life = 0
         self.slowest_step_s = 0.0
         self.row_step_s = 0.0
+        self.cost_per_s = 0.0
 
     @property
     def is_busy(self) -> bool:
@@ -81,45 +89,38 @@ class Engine:
         with self._lock:
             return dict(self._in_hand)
 
+    @property
+    def is_loading(self) -> bool:
+        """Whether a model is being brought in, which takes longer than any step."""
+        return self._presence.is_loading
+
     def start(self) -> None:
         """Begin to develop."""
-        self._encoder.start()
+        self._errands.start()
         self._thread.start()
 
     def submit(self, work: Work) -> None:
         """Develop this beside what else was submitted."""
         with self._lock:
             self._in_hand[work] = work.request.num_images
-        self._encoder.do(lambda: self._encode(work))
+        if self._presence.is_here(work.pipeline):
+            self._errands.encode(work)
+        else:
+            self._inbox.put(lambda: self._await_model(work))
 
     def stop(self, timeout_s: float) -> bool:
         """End when what was submitted is over; False if that takes longer than `timeout_s`."""
         deadline = time.monotonic() + timeout_s
-        # By way of the encoder: after whatever it has still to pass on.
-        self._encoder.do(lambda: self._inbox.put(None))
-        return self._encoder.stop(timeout_s) and has_ended(self._thread, max(0.0, deadline - time.monotonic()))
-
-    # --- The encoder's thread --------------------------------------------------------------------------------
-
-    def _encode(self, work: Work) -> None:
-        """Make rows of the request, while others step, and pass on whatever came of it."""
-        started = time.perf_counter()
-        try:
-            rows = work.pipeline.begin(work.request) if work.is_wanted() else None
-        except Exception as error:
-            refusal = error
-            self._inbox.put(lambda: self._fail(work, refusal))
-            return
-        seconds = time.perf_counter() - started
-        self._inbox.put(lambda: self._admit(work, rows, seconds))
-
-    # --- The engine's thread ---------------------------------------------------------------------------------
+        self._errands.say_last_word()
+        # Before the errands, of which there may be more until then.
+        return has_ended(self._thread, timeout_s) and self._errands.stop(max(0.0, deadline - time.monotonic()))
 
     def _run(self) -> None:
         try:
             while self._hear():
                 self._let_go()
-                if batch := self._turns.next_batch(self.buckets.size):
+                self._see_to_models()
+                if batch := self._turns.next_batch(self.buckets.size, self._presence.is_here):
                     self._step(batch)
                 if self._done:
                     self._decode(*self._done.popleft())
@@ -128,16 +129,50 @@ class Engine:
 
     def _hear(self) -> bool:
         """Take in what was encoded, waiting for it if there is nothing else to do; False at the end."""
-        while True:
+        # After the last word, nothing is waited for.
+        while self._turns.guests or not self._is_closing:
             try:
-                # After the last word, nothing is waited for.
-                news = self._inbox.get(block=not self._turns.guests)
+                news = self._inbox.get(block=self._must_wait())
             except Empty:
                 return True
             if news is None:
-                self._inbox.put(None)
-                return bool(self._turns.guests)
-            news()
+                self._is_closing = True
+            else:
+                news()
+        return False
+
+    def _must_wait(self) -> bool:
+        """Whether there is nothing to do before there is news: nobody is here, or their models are not."""
+        if self._done or self._turns.next_here(self._presence.is_here) is not None:
+            return False
+        return self._errands.are_pending or not self._turns.guests
+
+    def _see_to_models(self) -> None:
+        """Have the model brought in whose turn it is, once the last one that was has had its time.
+
+        Not while other errands are pending: what was encoded is to have a step before its model goes.
+        """
+        if self._errands.are_pending:
+            return
+        first = self._turns.next()
+        if first is None or (first.is_encoded and self._presence.is_here(first.work.pipeline)):
+            return
+        here = self._turns.next_here(self._presence.is_here)
+        makes_way = here is None or (here.work.is_low and not first.work.is_low)
+        if makes_way or self._presence.may_swap or self._presence.is_here(first.work.pipeline):
+            self._errands.bring(first.work.pipeline)
+
+    def _encode_those_of(self, pipeline: Model) -> None:
+        """Their model is here: have their texts encoded."""
+        self.signs_of_life += 1
+        for guest in self._turns.guests:
+            if guest.work.pipeline is pipeline and not guest.is_encoded:
+                self._turns.remove(guest)
+                self._errands.encode(guest.work)
+
+    def _await_model(self, work: Work) -> None:
+        """Take in a work whose model is not here, and has to have its turn."""
+        self._turns.add(Guest(work, ()))
 
     def _admit(self, work: Work, rows: Sequence[Row] | None, text_s: float) -> None:
         # The work itself, and its text.
@@ -172,6 +207,7 @@ class Engine:
             return
         step_s = self._since(started)
         self.row_step_s = step_s / len(rows)
+        self.cost_per_s = sum(guest.work.step_cost for guest, _ in batch) / max(step_s, 1e-9)
         self.slowest_step_s = max(self.slowest_step_s, step_s)
         self.buckets.went_well(kind, len(rows))
         for guest, own in _by_guest(batch):
@@ -216,6 +252,13 @@ class Engine:
         with self._lock:
             self._in_hand[guest.work] = guest.undeveloped
         self._on_room()
+
+    def _fail_all(self, pipeline: Model, error: Exception) -> None:
+        """Nothing can be made with this pipeline."""
+        for guest in self._turns.guests:
+            if guest.work.pipeline is pipeline:
+                self._leave(guest)
+                self._fail(guest.work, error)
 
     def _fail(self, work: Work, error: Exception) -> None:
         if self._is_lost(error):

@@ -5,7 +5,8 @@ was spent on it. The turn is that of the smallest account: deficit round-robin, 
 spent. Whoever comes, or comes back, begins where the poorest in hand is, so that absence saves nothing up. The step
 is then filled with other rows of the same kind, poorest owner first, each charged for its own.
 
-So a step belongs to whoever has had least, and whoever comes new waits for the step that is running and no other.
+So a step belongs to whoever has had least, and whoever comes new waits for the step that is running and no other
+(if its model is in memory: `loop` says when another one is brought in).
 Work that is low waits while any other is in hand.
 """
 
@@ -15,21 +16,27 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from worker.engine.work import Seconds, Work
+from worker.engine.work import Model, Seconds, Work
 
 if TYPE_CHECKING:
     from models import Row
 
 
 Account = tuple[Hashable, ...]
+IsHere = Callable[[Model], bool]
+
+
+def _anything(pipeline: Model) -> bool:
+    return True
 
 
 @dataclass(eq=False, slots=True)
 class Guest:
     """A work with its rows in hand; `waiting` are those that have steps to take, in the order of the images.
 
-    `kind` is what rows must have in common to share a step; `accounts` are the owner's, that for the kind, its own.
-    Rows of a work that `steps_alone` share no step, whatever they have in common.
+    It has none before its text is encoded, for which its pipeline has to be in memory. `kind` is what rows must have
+    in common to share a step; `accounts` are the owner's, that for the kind, its own. Rows of a work that
+    `steps_alone` share no step, whatever they have in common.
     """
 
     work: Work
@@ -42,13 +49,18 @@ class Guest:
     seconds: Seconds = field(default_factory=Seconds)
 
     def __post_init__(self) -> None:
-        self.kind = id(self.work.pipeline), self.rows[0].bucket
+        self.kind = id(self.work.pipeline), self.rows[0].bucket if self.rows else None
         # What is low has accounts of its own: it spends nothing while others do, and must not save that up.
         payer = self.work.owner, self.work.is_low
         self.accounts = payer, (*payer, self.kind), (*payer, self.kind, id(self))
-        self.steps_alone = self.rows[0].reproducible
+        self.steps_alone = bool(self.rows) and self.rows[0].reproducible
         self.waiting = [row for row in self.rows if not row.is_done]
         self.undeveloped = len(self.rows)
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether it has rows."""
+        return bool(self.rows)
 
 
 Batch = list[tuple[Guest, "Row"]]
@@ -85,10 +97,19 @@ class Turns:
         for account in set(guest.accounts) - kept:
             del self._spent[account]
 
-    def next_batch(self, size: Callable[[Hashable, int], int]) -> Batch:
+    def next(self) -> Guest | None:
+        """Whose turn it would be if all that waits were encoded and in memory."""
+        ready = [guest for guest in self._guests if guest.waiting or not guest.is_encoded]
+        return min(_normal_first(ready), key=self._rank, default=None)
+
+    def next_here(self, is_here: IsHere) -> Guest | None:
+        """Whose turn it is, of those whose pipeline `is_here`; None if none of them waits for a step."""
+        return min(self._ready(is_here), key=self._rank, default=None)
+
+    def next_batch(self, size: Callable[[Hashable, int], int], is_here: IsHere = _anything) -> Batch:
         """The rows that take the next step, all of one kind, `size(kind, waiting)` of them; none if none wait."""
-        ready = [guest for guest in self._guests if guest.waiting]
-        ready = [guest for guest in ready if not guest.work.is_low] or ready
+        # Once: a model may go at any moment.
+        ready = self._ready(is_here)
         if not ready:
             return []
         first = min(ready, key=self._rank)
@@ -105,6 +126,9 @@ class Turns:
             self._charge(guest)
         return batch
 
+    def _ready(self, is_here: IsHere) -> list[Guest]:
+        return _normal_first([guest for guest in self._guests if guest.waiting and is_here(guest.work.pipeline)])
+
     def _charge(self, guest: Guest) -> None:
         for account in guest.accounts:
             self._spent[account] += guest.work.step_cost
@@ -112,6 +136,10 @@ class Turns:
     def _rank(self, guest: Guest) -> list[float]:
         # Among equal owners the newcomer is first: nothing was spent on its kind yet.
         return [self._spent[account] for account in guest.accounts]
+
+
+def _normal_first(guests: list[Guest]) -> list[Guest]:
+    return [guest for guest in guests if not guest.work.is_low] or guests
 
 
 def _is_rival(other: Guest, guest: Guest, place: int) -> bool:

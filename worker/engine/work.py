@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
-    from models import Pipeline, Request, Row
+    from models import Request, Row
 
 
 @dataclass(slots=True)
@@ -21,6 +22,22 @@ class Seconds:
     decode_s: float = 0.0
 
 
+class Model(Protocol):
+    """A `models.Pipeline`, or what stands for one that may not be in memory; what it does is said there."""
+
+    def begin(self, request: Request) -> list[Row]:
+        """The rows of a request, before their first step."""
+
+    def step(self, rows: Sequence[Row]) -> None:
+        """One denoising step for every row."""
+
+    def finish(self, row: Row) -> np.ndarray:
+        """The picture of a row."""
+
+    def preview(self, x0: Tensor) -> np.ndarray:
+        """A small picture of an estimate."""
+
+
 class Work(Protocol):
     """One request and what to do with what becomes of it.
 
@@ -29,7 +46,7 @@ class Work(Protocol):
     engine's thread and must not block, but for `is_wanted`, which is called on the encoder's as well.
     """
 
-    pipeline: Pipeline
+    pipeline: Model
     request: Request
     owner: str
     is_low: bool
@@ -52,3 +69,39 @@ class Work(Protocol):
 
     def failed(self, error: Exception) -> None:
         """The pipeline raised; nothing more will come of this work."""
+
+
+class Presence(Protocol):
+    """Which pipelines are in memory. All methods may be called on any thread; only `bring` takes long."""
+
+    def is_here(self, pipeline: Model) -> bool:
+        """Whether a step of it could begin at once."""
+
+    def bring(self, pipeline: Model) -> None:
+        """Bring it in, in the place of others if need be. Raises: whatever comes in between."""
+
+    @property
+    def may_swap(self) -> bool:
+        """Whether what was brought in last has been here for long enough to have been worth it."""
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether one is on its way."""
+
+
+class AllHere:
+    """The presence of pipelines that are always in memory; of those that have names, theirs are `here`."""
+
+    may_swap = True
+    is_loading = False
+    slice_s = 0.0
+
+    def __init__(self, *here: str) -> None:
+        self.here: Sequence[str] = here
+
+    def is_here(self, pipeline: Model) -> bool:
+        """It is."""
+        return True
+
+    def bring(self, pipeline: Model) -> None:
+        """Nothing to do."""

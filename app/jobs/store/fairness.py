@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, fu
 from app.jobs.store.records import Priority, State
 from app.jobs.tables import database_now, jobs, lanes, principals
 
-# Among so many that are next, one whose model is loaded is preferred.
+# So many of each model are looked at.
 FEW = 8
 
 # No more claimers than these are at work at once.
@@ -32,19 +32,25 @@ _OWNER_LOCK = 0x6F776E72
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What a worker has room for: jobs for the models it serves, one of which may be loaded.
+    """What a worker has room for: jobs for the models it serves.
 
+    Those that are `loaded` are preferred: a job for another one has its turn as late as if it cost `swap_cost` more.
     Unless it is `alone`, with nothing else in hand, it gets no job that must run alone. It wants jobs of these
     `priorities`, and none of the owners that it is busy for already. `fingerprint` says what kind of device and build
     it is, where that is known: some jobs are for one kind only.
     """
 
     served: Sequence[str]
-    loaded: str | None = None
+    loaded: Sequence[str] = ()
+    swap_cost: float = 0.0
     alone: bool = True
     priorities: Sequence[Priority] = tuple(Priority)
     busy_for: Sequence[str] = ()
     fingerprint: str | None = None
+
+    def lag(self, model: str) -> float:
+        """By how much virtual time the model's jobs stand back."""
+        return 0.0 if model in self.loaded else self.swap_cost
 
 
 def one_submit_at_a_time(connection: Connection, owner: str) -> None:
@@ -102,13 +108,13 @@ def next_in_line(
             # Taken before its time, it must not turn the clock forward to where its time would have been.
             now = _virtual_now(connection, priority)
             start = case((jobs.c.start_tag > now, now), else_=jobs.c.start_tag)
-            yield _pick(starving, loaded=None), {"start_tag": start}
+            yield _pick(starving), {"start_tag": start}
     # In SQLite nobody else takes anything meanwhile.
     widths = (FEW, MANY) if connection.dialect.name == "postgresql" else (FEW,)
     for priority in room.priorities:
         for width in widths:
             if first := _first(connection, room, priority, width):
-                yield _pick(first, room.loaded), {}
+                yield _pick(first, room), {}
 
 
 def is_solo_next(connection: Connection, room: Room, starvation_s: float) -> bool:
@@ -141,16 +147,17 @@ def _fits(room: Room) -> ColumnElement[bool]:
     return and_(is_due, *others)
 
 
-def _pick(numbers: Sequence[int], loaded: str | None) -> Select[tuple[int]]:
-    """The best of these rows, if it is still queued.
+def _pick(numbers: Sequence[int], room: Room | None = None) -> Select[tuple[int]]:
+    """The best of these rows, for a worker with this room, if it is still queued.
 
     Rows and state are said in a way that leaves a planner no other index than the primary key.
     """
-    is_loaded = [] if loaded is None else [case((jobs.c.model == loaded, 0), else_=1)]
+    lags = {} if room is None else {model: room.lag(model) for model in room.served}
+    turn = jobs.c.tag + case(lags, value=jobs.c.model, else_=0.0) if any(lags.values()) else jobs.c.tag
     return (
         select(jobs.c.number)
         .where(jobs.c.number.in_(numbers), jobs.c.lease_until.is_(None), jobs.c.finished_at.is_(None))
-        .order_by(*is_loaded, jobs.c.tag, jobs.c.number)
+        .order_by(turn, jobs.c.number)
         .limit(1)
         .with_for_update(skip_locked=True)
     )
@@ -167,10 +174,10 @@ def _first(connection: Connection, room: Room, priority: Priority, width: int) -
             .limit(width)
             .subquery()
         )
-        return select(ordered.c.number, ordered.c.tag)
+        return select(ordered.c.number, (ordered.c.tag + room.lag(model)).label("turn"))
 
     line = union_all(*map(of_model, room.served)).subquery()
-    query = select(line.c.number).order_by(line.c.tag, line.c.number).limit(width)
+    query = select(line.c.number).order_by(line.c.turn, line.c.number).limit(width)
     return connection.execute(query).scalars().all()
 
 

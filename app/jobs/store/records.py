@@ -114,6 +114,11 @@ class Image:
     deleted_at: datetime | None = None
     """When its owner deleted it; such a one is shown only to those who ask for what was deleted."""
 
+    @property
+    def suffix(self) -> str:
+        """The ending of its file's name."""
+        return "jpg" if self.format == "jpeg" else self.format
+
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
@@ -290,6 +295,11 @@ class Worker:
     models: tuple[str, ...]
     facts: Mapping[str, Any]
     seen_at: datetime
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """Those of its models that it has in memory."""
+        return tuple(self.facts.get("loaded", ()))
 
     def can_do(self, model: str, second_model: str | None = None, fingerprint: str | None = None) -> bool:
         """Whether it serves the models and, where one is named, is of the fingerprint."""

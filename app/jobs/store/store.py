@@ -146,7 +146,8 @@ class Store:
         worker: str,
         models: Sequence[str],
         *,
-        loaded: str | None = None,
+        loaded: Sequence[str] = (),
+        swap_cost: float = 0.0,
         alone: bool = True,
         priorities: Sequence[Priority] = tuple(Priority),
         busy_for: Sequence[str] = (),
@@ -154,11 +155,12 @@ class Store:
     ) -> Claim | None:
         """Take the job that is next, due, and for some of `models`; None if there is none.
 
-        Among the first few, one for the model that is `loaded` is preferred.  `alone` says that the worker has
-        nothing else in hand; otherwise it gets no job that must run alone.  It gets none of other `priorities`,
-        and none of the owners that it is `busy_for`.  Jobs that are for workers of one `fingerprint` go to no other.
+        Jobs for models that are not `loaded` have their turn as late as if they cost `swap_cost` more.  `alone`
+        says that the worker has nothing else in hand; otherwise it gets no job that must run alone.  It gets none
+        of other `priorities`, and none of the owners that it is `busy_for`.  Jobs that are for workers of one
+        `fingerprint` go to no other.
         """
-        room = Room(models, loaded, alone, priorities, busy_for, fingerprint)
+        room = Room(models, loaded, swap_cost, alone, priorities, busy_for, fingerprint)
         with self._transactions.writing() as connection:
             return claiming.claim_next(connection, worker, room, self._settings)
 
@@ -213,8 +215,7 @@ class Store:
         """Those of the files `keys`, of jobs and blobs, that no row needs now or ever will again."""
         keys = list(keys)
         with self._transactions.reading() as connection:
-            lost_blobs = inputs.orphans(connection, keys, self._settings.unpinned_s)
-            return sweeping.orphans(connection, keys) | lost_blobs
+            return sweeping.orphans(connection, keys) | inputs.orphans(connection, keys, self._settings.unpinned_s)
 
     def is_orphan(self, key: str) -> bool:
         """Whether no row needs this job file now or ever will again."""

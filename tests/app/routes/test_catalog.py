@@ -10,9 +10,20 @@ def test_a_model_is_told_as_its_worker_described_it(client: TestClient, entry: C
     (model,) = client.get("/api/v1/models").json()["items"]
     assert model == entry.model_dump(mode="json") | {
         "workers": 1,
+        "loaded": 0,
         "is_default": True,
         "default_for": ["text_to_image"],
     }
+
+
+def test_a_model_says_how_many_workers_have_it_in_memory(
+    client: TestClient, store: Store, entry: CatalogueEntry
+) -> None:
+    for worker, loaded in (("worker-1", []), ("worker-2", ["storybook"]), ("worker-3", ["storybook", "other"])):
+        store.register_model(worker, entry)
+        store.worker_beat(worker, {"loaded": loaded})
+    (model,) = client.get("/api/v1/models").json()["items"]
+    assert (model["workers"], model["loaded"]) == (3, 2)
 
 
 def test_every_task_has_the_default_model_that_a_job_would_get(

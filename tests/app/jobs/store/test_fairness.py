@@ -2,19 +2,23 @@
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from sqlalchemy import insert, select, update
 
 from app.jobs.failures import Reason
+from app.jobs.spec import cost
 from app.jobs.store import Failed, Priority, Store
 from app.jobs.tables import database_now, jobs, lanes, principals
 
 
-def take(bench: Any, loaded: str | None = None, models: tuple[str, ...] = ("storybook",)) -> Any:
+def take(
+    bench: Any, loaded: Sequence[str] = (), models: Sequence[str] = ("storybook",), swap_cost: float = 0.0
+) -> Any:
     """The next job as its owner sees it, done at once."""
-    claim = bench.store.claim_next("worker-1", models, loaded=loaded)
+    claim = bench.store.claim_next("worker-1", models, loaded=loaded, swap_cost=swap_cost)
     assert claim is not None
     bench.store.finish(claim, Failed("internal", "it is only about the order"))
     return bench.store.get(claim.job_id, claim.owner)
@@ -246,24 +250,37 @@ def submit_for(bench: Any, model: str, owner: str) -> Any:
     return bench.store.submit(params, owner)
 
 
-def test_among_the_first_few_a_job_for_the_loaded_model_is_preferred(bench: Any, two_models: tuple[str, str]) -> None:
+def cost_of_one(bench: Any) -> float:
+    return cost(bench.make_params())
+
+
+def test_a_job_for_a_loaded_model_is_taken_before_one_that_would_cost_a_swap(
+    bench: Any, two_models: tuple[str, str]
+) -> None:
     for number in range(3):
         submit_for(bench, "storybook", f"owner-{number}")
     loaded = submit_for(bench, "atlas", "owner-3")
 
-    assert take(bench, "atlas", two_models).id == loaded.id
-    assert take(bench, "atlas", two_models).model == "storybook"
+    assert take(bench, ["atlas"], two_models, swap_cost=cost_of_one(bench)).id == loaded.id
+    assert take(bench, ["atlas"], two_models, swap_cost=cost_of_one(bench)).model == "storybook"
 
 
-def test_a_job_for_the_loaded_model_that_is_far_behind_is_not_preferred(
+def test_a_thousand_jobs_for_the_loaded_model_delay_one_for_another_by_no_more_than_a_swap_costs(
     bench: Any, two_models: tuple[str, str]
 ) -> None:
-    for number in range(8):
-        submit_for(bench, "storybook", f"owner-{number}")
-    submit_for(bench, "atlas", "owner-8")
+    bench.fill(1000, "ann")
+    take(bench, ["storybook"], two_models)
+    submit_for(bench, "atlas", "bob")
 
-    assert take(bench, "atlas", two_models).model == "storybook"
-    assert take(bench, "atlas", two_models).model == "atlas"
+    swap_cost = 20 * cost_of_one(bench)
+    taken = [take(bench, ["storybook"], two_models, swap_cost).model for _ in range(23)]
+    # So many that the few which are looked at would all be for the loaded model.
+    assert 19 <= taken.index("atlas") <= 22
+
+
+def test_loaded_models_do_not_stand_back_for_each_other(bench: Any, two_models: tuple[str, str]) -> None:
+    first, second = submit_for(bench, "atlas", "ann"), submit_for(bench, "storybook", "bob")
+    assert [take(bench, two_models, two_models, 1e12).id for _ in range(2)] == [first.id, second.id]
 
 
 def test_low_jobs_for_the_loaded_model_are_not_preferred_to_normal_ones(
@@ -272,7 +289,7 @@ def test_low_jobs_for_the_loaded_model_are_not_preferred_to_normal_ones(
     bench.store.submit(bench.make_params().model_copy(update={"model": "atlas", "priority": "low"}), "ann")
     normal = submit_for(bench, "storybook", "bob")
 
-    assert take(bench, "atlas", two_models).id == normal.id
+    assert take(bench, ["atlas"], two_models, swap_cost=1e12).id == normal.id
 
 
 def test_the_position_is_the_order_in_which_jobs_are_taken(bench: Any) -> None:
