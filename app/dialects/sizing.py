@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.jobs.catalogue import CatalogueEntry
-from app.jobs.spec import Params, TextToImageParams
+from app.jobs.spec import PictureParams, TextToImageParams
 
 Size = tuple[int, int]
 
@@ -81,7 +81,7 @@ def nearest(asked: Size, entry: CatalogueEntry) -> Size:
     return min((size for width in sides for size in fitting(width)), key=distance)
 
 
-def made_size(params: Params) -> Size:
+def made_size(params: PictureParams) -> Size:
     """How large the pictures of a job are."""
     upscale = params.upscale if isinstance(params, TextToImageParams) else 1
     return params.width * upscale, params.height * upscale
