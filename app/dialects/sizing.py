@@ -12,6 +12,7 @@ from typing import Final
 
 from app.jobs.catalogue import CatalogueEntry
 from app.jobs.spec import PictureParams, TextToImageParams
+from app.jobs.spec.sizing import MAX_RESULT_PIXELS
 
 Size = tuple[int, int]
 
@@ -49,8 +50,9 @@ def plan(asked: Size, entry: CatalogueEntry, upscales: Iterable[int] = ()) -> Pl
     if can_develop(asked, entry) and 1 / NEAR <= ratio <= most:
         return Plan(asked, asked)
     developed = nearest(asked, entry)
-    reaching = [factor for factor in factors if all(d * factor >= a for d, a in zip(developed, asked, strict=True))]
-    return Plan(asked, developed, reaching[0] if reaching else factors[-1])
+    possible = [factor for factor in factors if _area(developed) * factor**2 <= MAX_RESULT_PIXELS] or [1]
+    reaching = [factor for factor in possible if all(d * factor >= a for d, a in zip(developed, asked, strict=True))]
+    return Plan(asked, developed, reaching[0] if reaching else possible[-1])
 
 
 def can_develop(size: Size, entry: CatalogueEntry) -> bool:
