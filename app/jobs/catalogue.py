@@ -34,6 +34,3 @@ class CatalogueEntry(BaseModel):
     vocabulary: dict[str, list[str]] | None = None
     examples: list[str] = []
     fingerprint: str
-    step_s: float | None = Field(
-        None, gt=0, description="seconds of a guided step of one image of the native size, measured when it was warm"
-    )

@@ -5,11 +5,9 @@ Deliberately plain, and pure: whatever is ahead, spread over the workers, then t
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-
-from app.jobs.catalogue import CatalogueEntry
 
 # So many of the jobs that are most alike tell how long one takes.
 ALIKE = 16
@@ -77,14 +75,10 @@ class Ahead:
 class Speeds:
     """How long work takes, by what was made lately; by what the workers measured of a model that made nothing yet."""
 
-    def __init__(self, made: Sequence[Made], entries: Sequence[CatalogueEntry]) -> None:
-        """Learn from what was `made`, in any order, and from the catalogue's `entries`."""
+    def __init__(self, made: Sequence[Made], measured: Mapping[str, float]) -> None:
+        """Learn from what was `made`, in any order, and from the seconds per unit of cost `measured` of models."""
         self._made = made
-        self._measured = {
-            entry.name: entry.step_s / (entry.native_width * entry.native_height)
-            for entry in entries
-            if entry.step_s is not None
-        }
+        self._measured = measured
 
     def seconds(self, work: Work) -> float | None:
         """How long one worker takes for it alone; None if nothing is known of its model."""

@@ -1,8 +1,10 @@
 """What quotes are made of, as the rows tell it: the line, the past, and who works."""
 
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, case, func, select
@@ -14,11 +16,11 @@ from app.jobs.quote import Case, Quote, Range, quote
 from app.jobs.settings import Settings
 from app.jobs.spec import Params
 from app.jobs.store import fairness, quotas, reading, registering
-from app.jobs.store.records import Job, Priority, State
-from app.jobs.tables import database_now, jobs
+from app.jobs.store.records import Job, Priority, State, Worker
+from app.jobs.tables import database_now, jobs, lanes
 
 # Of each priority: enough to find comparable ones among,
-_RECENT = 200
+_RECENT = 100
 # and for so long they are taken for the last ones.
 _FRESH_S = 1.0
 
@@ -52,7 +54,7 @@ class Quotes:
         """Look where `transactions` lead."""
         self._transactions = transactions
         self._settings = settings
-        self._learned = _Learned((), (), Speeds((), ()))
+        self._learned = _Learned((), ())
         self._learned_until = 0.0
 
     def of(self, params: Params, owner: str) -> Place:
@@ -88,7 +90,7 @@ class Quotes:
         if not self._learned.made or time.monotonic() > self._learned_until:
             self._learned = _Learned.from_rows(connection)
             self._learned_until = time.monotonic() + _FRESH_S
-        return _Sight(connection, self._settings.lease_s, self._learned)
+        return _Sight(connection, registering.workers_alive(connection, self._settings.lease_s), self._learned)
 
 
 def work_of(params: Params) -> Work:
@@ -114,28 +116,27 @@ class _Learned:
 
     made: Sequence[Made]
     cases: Sequence[Case]
-    speeds: Speeds
 
     @classmethod
     def from_rows(cls, connection: Connection) -> "_Learned":
         """What there is to learn now."""
         ended = [row for priority in Priority for row in connection.execute(_ended(priority))]
         begun = connection.execute(_of_the_last().where(jobs.c.state == State.RUNNING)).all()
-        entries = registering.catalogue(connection)
-        lines = [(priority, entry.name) for priority in Priority for entry in entries]
+        lines = connection.execute(select(lanes.c.priority, lanes.c.model).distinct()).all()
         waiting = [row for line in lines for row in connection.execute(_waiting(*line))]
         made = [Made(_work(row), sum(row.timings.values())) for row in ended if row.timings]
         known = [row for row in ended if row.timings] + [*begun, *waiting]
-        return cls(made, [_case(row) for row in known if row.expected_finish_s], Speeds(made, entries))
+        return cls(made, [_case(row) for row in known if row.expected_finish_s])
 
 
 class _Sight:
     """One look at the service, from one transaction."""
 
-    def __init__(self, connection: Connection, silence_s: float, learned: _Learned) -> None:
+    def __init__(self, connection: Connection, alive: Sequence[Worker], learned: _Learned) -> None:
         self._connection = connection
-        self._learned = learned
-        self._serving = [worker.models for worker in registering.workers_alive(connection, silence_s)]
+        self._cases = learned.cases
+        self._speeds = Speeds(learned.made, _measured(alive))
+        self._serving = [worker.models for worker in alive]
         self._running = _running(connection)
 
     def place(self, row: Row[Any]) -> Place:
@@ -145,19 +146,19 @@ class _Sight:
         running = self._told(row.owner)
         if row.id not in running:
             return Place()
-        expected = expect_rest(running[row.id], list(running.values()), self._learned.speeds)
+        expected = expect_rest(running[row.id], list(running.values()), self._speeds)
         if expected is None:
             return Place()
-        return Place(quote=replace(quote(work.is_low, expected, self._learned.cases), start=Range(0.0, 0.0)))
+        return Place(quote=replace(quote(work.is_low, expected, self._cases), start=Range(0.0, 0.0)))
 
     def queued(self, work: Work, spot: Spot) -> Place:
         ahead = _ahead(self._connection, spot)
-        expected = expect(work, self._line(spot, ahead), self._learned.speeds)
-        quoted = None if expected is None else quote(work.is_low, expected, self._learned.cases)
+        expected = expect(work, self._line(spot, ahead), self._speeds)
+        quoted = None if expected is None else quote(work.is_low, expected, self._cases)
         return Place(sum(each.jobs for each in ahead), quoted)
 
     def expect(self, work: Work, spot: Spot) -> Expected | None:
-        return expect(work, self._line(spot, _ahead(self._connection, spot)), self._learned.speeds)
+        return expect(work, self._line(spot, _ahead(self._connection, spot)), self._speeds)
 
     def _line(self, spot: Spot, ahead: Sequence[Ahead]) -> Line:
         return Line(self._serving, list(self._told(spot.owner).values()), ahead)
@@ -174,6 +175,15 @@ class _Sight:
             )
             for row in self._running
         }
+
+
+def _measured(alive: Sequence[Worker]) -> dict[str, float]:
+    """Seconds per unit of cost that the workers measured of their models: the mean of those who did."""
+    told: dict[str, list[float]] = defaultdict(list)
+    for worker in alive:
+        for model, cost_s in worker.facts.get("cost_s", {}).items():
+            told[model].append(float(cost_s))
+    return {model: fmean(costs_s) for model, costs_s in told.items()}
 
 
 def _ahead(connection: Connection, spot: Spot) -> Sequence[Ahead]:
@@ -206,7 +216,7 @@ def _ended(priority: Priority) -> Select[Any]:
     return _of_the_last().where(*has_begun).order_by(jobs.c.started_at.desc())
 
 
-def _waiting(priority: Priority, model: str) -> Select[Any]:
+def _waiting(priority: str, model: str) -> Select[Any]:
     """Those that are next; whoever is behind them has waited for less time and tells less."""
     is_waiting = jobs.c.state == State.QUEUED, jobs.c.priority == priority, jobs.c.model == model
     return _of_the_last().where(*is_waiting).order_by(jobs.c.tag, jobs.c.number)

@@ -11,7 +11,6 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from app.jobs.catalogue import CatalogueEntry
 from app.jobs.expectation import Ahead, Expected, Line, Made, Running, Speeds, Work, expect
 from app.jobs.quote import Case, Quote, quote
 
@@ -20,7 +19,7 @@ SIDES = (64, 128, 256)
 STEPS = (4, 10, 25, 50)
 COST_S = 1e-6
 BESIDE = 4  # so many of other owners are let in by a worker that is full
-REMEMBERED = 200
+REMEMBERED = 100
 
 
 @dataclass
@@ -63,7 +62,6 @@ class Service:
     """The queue, the workers and the past."""
 
     load: Load
-    entry: CatalogueEntry
     now: float = 0.0
     queue: list[Job] = field(default_factory=list)
     hands: dict[str, list[Job]] = field(default_factory=dict)
@@ -108,7 +106,7 @@ class Service:
         weather = 1.0 + 0.2 * math.sin(self.now / 300.0)
         service_s = work.cost * COST_S * weather * math.exp(chance.gauss(0.0, self.load.noise)) + 0.01
         job = Job(len(self.ended) + len(self.queue), owner, work, self.last_tag[owner], self.now, service_s, None, None)
-        speeds = Speeds(self.made, [self.entry])
+        speeds = Speeds(self.made, {"storybook": COST_S})
         job.expected = expect(work, self._line(job), speeds)
         if job.expected is not None:
             job.quote = quote(work.is_low, job.expected, [*self.over, *self._alive()])

@@ -117,12 +117,15 @@ def test_a_job_that_runs_has_started_and_one_that_ended_has_no_place(bench: Benc
     assert bench.store.quotes.places([bench.job(claim)]) == {}
 
 
-def test_what_a_worker_measured_is_believed_until_something_was_made(
+def test_what_workers_measured_is_believed_until_something_was_made(
     bench: Bench, store: Store, entry: CatalogueEntry, make_params: MakeParams
 ) -> None:
-    assert store.quotes.of(make_params(), OWNER) == Place(position=0, quote=None)
-    store.register_model(WORKER, entry.model_copy(update={"step_s": 0.25}))
-    store.worker_beat(WORKER, {})
-    quoted = store.quotes.of(make_params(steps=8), OWNER).quote
+    params = make_params(steps=8)
+    store.register_model(WORKER, entry)
+    store.register_model("worker-2", entry)
+    assert store.quotes.of(params, OWNER) == Place(position=0, quote=None)
+    store.worker_beat(WORKER, {"cost_s": {"storybook": 1.0 / cost(params)}})
+    store.worker_beat("worker-2", {"cost_s": {"storybook": 3.0 / cost(params), "other": 1.0}})
+    quoted = store.quotes.of(params, OWNER).quote
     assert quoted is not None
     assert quoted.finish.p50 == pytest.approx(2.0)
