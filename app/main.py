@@ -101,6 +101,7 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
         # Their pages load scripts from elsewhere, which our Content-Security-Policy forbids; routes/reference has ours.
         docs_url=None,
         redoc_url=None,
+        openapi_url=None,
     )
     app.state.settings = settings
     app.state.is_open = settings.is_for_this_machine or open_to_strangers
@@ -115,6 +116,7 @@ def create_app(settings: Settings, *, open_to_strangers: bool = False) -> FastAP
     # Probes need no key, and whoever has none yet can sign in; whatever else there is needs one.
     app.include_router(health.router, responses=OPEN)
     app.include_router(sign_in.router)
+    app.include_router(reference.document_router)
     api = (jobs, quotes, events, uploads, images, keeping, trajectories, recipes, catalog, metrics, reference)
     shown = (pages, gallery, marking, job_pages, given, editing, enlarging, comparing, scrubbing, studying)
     dialects = (openai, sdapi, sdapi_discovery)

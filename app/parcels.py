@@ -34,12 +34,7 @@ def zipped(storage: Storage, images: Sequence[Image]) -> Iterator[bytes]:
 def names(images: Sequence[Image]) -> list[str]:
     """A name for each picture, unlike any other here: its place in the order, and its seed."""
     digits = len(str(len(images)))
-    return [f"darkroom-{place:0{digits}}-{image.seed}.{suffix(image)}" for place, image in enumerate(images, 1)]
-
-
-def suffix(image: Image) -> str:
-    """The ending of a file name for this picture."""
-    return "jpg" if image.format == "jpeg" else image.format
+    return [f"darkroom-{place:0{digits}}-{image.seed}.{image.suffix}" for place, image in enumerate(images, 1)]
 
 
 class _Sent:

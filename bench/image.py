@@ -59,7 +59,7 @@ def _split(pipeline: Pipeline, rounds: int) -> dict[str, list[float]]:
     """Seconds of every part, round by round; `steps` are those of the loop that pass inside the steps."""
     params = resolve(
         TextToImage(task="text_to_image", prompt=PROMPT, seed=SEED, steps=STEPS, guidance_scale=GUIDANCE_SCALE),
-        catalogue_entry(pipeline.card, pipeline.autoencoder.config.factor, "bench"),
+        catalogue_entry(pipeline, "bench"),
         seed=SEED,
     )
     found: dict[str, list[float]] = defaultdict(list)

@@ -87,8 +87,8 @@ def train_super_resolution(
         opened.report(f"wrote {run / name}")
 
 
-@train_cli.command("decoder")
-def train_decoder(
+@train_cli.command("end-to-end")
+def train_end_to_end(
     config: ConfigFile,
     run: RunFolder,
     start: Annotated[Path, typer.Option("--from", help="The upscaler to begin with.", exists=True, file_okay=False)],
@@ -96,11 +96,11 @@ def train_decoder(
     device: Device = "cpu",
     threads: Threads = None,
 ) -> None:
-    """An upscaler's decoder, on latents as its UNet makes them. Ends by writing RUN/NAME, a diffusers folder."""
+    """An upscaler, by the pixels that it makes. Ends by writing RUN/NAME, a diffusers folder."""
     from models.training import recipes
 
     with _a_run(run, start, device, threads) as opened:
-        recipes.train_decoder(config, opened, name=name)
+        recipes.train_end_to_end(config, opened, name=name)
         opened.report(f"wrote {run / name}")
 
 

@@ -73,6 +73,11 @@ class Pipeline:
         """What the networks compute in."""
         return self.unet.conv_in.weight.dtype
 
+    @property
+    def factor(self) -> int:
+        """How many pixels the side of a latent cell has."""
+        return self.autoencoder.config.factor
+
     # --- One request ---------------------------------------------------------------------------------------
 
     def generate(self, request: Request, on_step: OnStep | None = None) -> NDArray[np.uint8]:

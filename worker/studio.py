@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import structlog
@@ -38,11 +38,13 @@ from models import (
     survey_model,
 )
 from worker import arithmetic
-from worker.engine import rows_that_pay
+from worker.engine import AllHere, rows_that_pay
 from worker.memory import budget_of
 from worker.residency import CannotLoad, Residency, Resident
 
 log = structlog.get_logger()
+
+M = TypeVar("M", Pipeline, Resident)
 
 # Of how many measured steps the shortest counts.
 TRIES = 3
@@ -56,21 +58,23 @@ class NoSuchDevice(Exception):
     """The device that was asked for is not in this machine; the text says what is."""
 
 
-class Studio:
+class Studio(Generic[M]):
     """The models that are offered, by name; `open` finds them, and warms as many as there is room for."""
 
     def __init__(
-        self, residents: Sequence[Resident], residency: Residency, device: torch.device, dtype: torch.dtype
+        self,
+        offered: Mapping[str, M],
+        device: torch.device,
+        dtype: torch.dtype,
+        residency: Residency | AllHere | None = None,
     ) -> None:
-        """Offer `residents`, which live in `residency` on `device`, and compute in `dtype`."""
-        self._residents = {resident.card.name: resident for resident in residents}
+        """Offer these, which live on `device` and compute in `dtype`; without a `residency` they are always here."""
+        self._offered = dict(offered)
         self._device = device
-        self.residency = residency
+        self.residency = AllHere(*offered) if residency is None else residency
         self.max_rows = 1
         fingerprint = fingerprint_of(device, dtype)
-        self.entries: Sequence[CatalogueEntry] = [
-            catalogue_entry(resident.card, resident.factor, fingerprint) for resident in residents
-        ]
+        self.entries: Sequence[CatalogueEntry] = [catalogue_entry(model, fingerprint) for model in offered.values()]
         self.facts: Mapping[str, Any] = {
             "pid": os.getpid(),
             "host": platform.node(),
@@ -80,8 +84,8 @@ class Studio:
             "fingerprint": fingerprint,
         }
 
-    @classmethod
-    def open(cls, settings: Settings) -> Studio:
+    @staticmethod
+    def open(settings: Settings) -> Studio[Resident]:
         """Offer the bundled models and those of `models_dir`, and warm those for which there is room together.
 
         A model that cannot be loaded is left out, and said; the default model must be there.
@@ -113,16 +117,17 @@ class Studio:
 
         residency = Residency(budget_bytes, load, _give_memory_back)
         residents = [Resident(survey, _size_bytes(survey, dtype), residency) for _, survey in surveys.values()]
-        studio = cls(_warm(residents, settings.default_model, residency), residency, device, dtype)
+        offered = {resident.card.name: resident for resident in _warm(residents, settings.default_model, residency)}
+        studio = Studio(offered, device, dtype, residency)
         with studio.pipeline(settings.default_model).using() as pipeline:
             studio.max_rows = settings.max_rows or measure_rows(pipeline)
         studio.facts = {**studio.facts, "cost_s": costs_s}
         log.info("studio.rows", max_rows=studio.max_rows, is_measured=settings.max_rows is None)
         return studio
 
-    def pipeline(self, name: str) -> Resident:
+    def pipeline(self, name: str) -> M:
         """The model of this name, in memory or not. Raises: KeyError."""
-        return self._residents[name]
+        return self._offered[name]
 
     def is_out_of_memory(self, error: Exception) -> bool:
         """Whether the device had too little memory."""
@@ -180,10 +185,9 @@ def find_sources(models_dir: Path | None) -> list[str | Path]:
     return [*bundled_models(), *find_models(models_dir).values()]
 
 
-def catalogue_entry(card: ModelCard, factor: int, fingerprint: str) -> CatalogueEntry:
-    """What the catalogue is told of a model, whose latent cells are `factor` pixels wide: of its tasks those that jobs
-    can ask for.
-    """
+def catalogue_entry(model: Pipeline | Resident, fingerprint: str) -> CatalogueEntry:
+    """What the catalogue is told of a model: of its tasks those that jobs can ask for."""
+    card = model.card
     enlarges = "super_resolution" in card.tasks
     return CatalogueEntry(
         name=card.name,
@@ -200,7 +204,7 @@ def catalogue_entry(card: ModelCard, factor: int, fingerprint: str) -> Catalogue
         ),
         parameters=card.parameters,
         licence=card.licence,
-        scale=factor if enlarges else None,
+        scale=model.factor if enlarges else None,
         vocabulary={kind: list(words) for kind, words in card.vocabulary.items()} or None,
         examples=list(card.examples),
         fingerprint=fingerprint,

@@ -61,13 +61,13 @@ def place(house: House, dialect: str, order: Order, owner: str, *, again: bool =
     return desk.submit_once(house, order.wish, owner, lambda tell, *of: tell(*of), idempotency, order.given)
 
 
-async def ended(house: House, job: Job, request: Request) -> Job:
+async def ended(house: House, job: Job, request: Request | None = None) -> Job:
     """The job when it has ended, however long that takes.
 
-    Raises: Left if the client does not wait for it; Unavailable if the service stops before.
+    Raises: Left if the client of the `request` does not wait for it; Unavailable if the service stops before.
     """
     while not job.state.is_terminal:
-        if await request.is_disconnected():
+        if request is not None and await request.is_disconnected():
             raise Left
         if house.watch.is_closing:
             raise Unavailable("The service stops just now; the job goes on when it is back.")

@@ -13,10 +13,11 @@ from fastapi.sse import KEEPALIVE_COMMENT, ServerSentEvent, format_sse_event
 
 from app.deps import House
 from app.dialects import pictures
+from app.dialects.asking import ended
 from app.dialects.errors import Said, openai_error, problem_of_job
 from app.dialects.pictures import Shape
 from app.dialects.sizing import Size, made_size, written
-from app.errors import Internal, Unavailable, problem_of
+from app.errors import Internal, problem_of
 from app.jobs.events import BEGINNING
 from app.jobs.store import Image, Job, State
 from app.schemas.openai import PictureOut, PicturesOut, StreamedOut, UsageOut
@@ -86,16 +87,14 @@ async def _told(house: House, job: Job, shape: Shape, kind: str, partial_images:
             usage=usage,
         )
 
+    sized = Shape(_size(job, shape), shape.format, shape.quality)
     async for heard in house.watch.follow(job, BEGINNING):
-        if sent < partial_images and (uri := _preview_due(heard, sent / partial_images)) is not None:
-            sized = Shape(_size(job, shape), shape.format, shape.quality)
-            yield event(
-                "partial_image", pictures.base64_of(await run_in_threadpool(pictures.preview, uri, sized)), sent
-            )
+        uri = _preview_due(heard, sent / partial_images) if sent < partial_images else None
+        picture = None if uri is None else await run_in_threadpool(pictures.preview, uri, sized)
+        if picture is not None:
+            yield event("partial_image", pictures.base64_of(picture), sent)
             sent += 1
-    done = await run_in_threadpool(house.store.get, job.id, job.owner)
-    if not done.state.is_terminal:
-        raise Unavailable("The service stops just now; the job goes on when it is back.")
+    done = await ended(house, job)
     if done.state is not State.SUCCEEDED:
         raise problem_of_job(done)
     for image in done.images:

@@ -52,11 +52,20 @@ def finished(house: House, image: Image, shape: Shape) -> bytes:
         return _file(scaled(picture, size), shape, recipe)
 
 
-def preview(uri: str, shape: Shape) -> bytes:
-    """The picture in a worker's data: URI, as large as the finished one will be."""
+def preview(uri: str, shape: Shape) -> bytes | None:
+    """The picture in a worker's data: URI, as large as the finished one will be; None if there is none in it.
+
+    Anybody may write to Redis, so it is looked at as a stranger's.
+    """
     from PIL import Image as Pillow
 
-    with Pillow.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))) as picture:
+    from app.jobs.pictures import normalise
+
+    try:
+        data = normalise(base64.b64decode(uri.partition(",")[2])).data
+    except (BadPicture, ValueError):
+        return None
+    with Pillow.open(io.BytesIO(data)) as picture:
         return _file(scaled(picture, shape.size or picture.size), shape)
 
 

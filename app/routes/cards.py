@@ -6,14 +6,16 @@ from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
 
 from app.deps import House
-from app.jobs.store import Job
+from app.jobs.store import Job, Place
 from app.routes.rendering import Card, is_part, render
 
 
 def cards(house: House, jobs: Sequence[Job]) -> list[Card]:
-    """The jobs, with their places in the queue and whether anybody serves them."""
+    """The jobs, with their places in the queue, when they will be done, and whether anybody serves them."""
     served = {model for worker in house.store.workers_alive() for model in worker.models}
-    return [Card(job, house.store.quotes.position(job), job.model in served) for job in jobs]
+    places = house.store.quotes.places(jobs)
+    found = [(job, places.get(job.id, Place())) for job in jobs]
+    return [Card(job, place.position, job.model in served, place.quote) for job, place in found]
 
 
 def shown(request: Request, house: House, job: Job) -> Response:

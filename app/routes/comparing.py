@@ -12,6 +12,9 @@ LATEST = 24
 
 Chosen = Annotated[str | None, Query(pattern=r"^[0-9a-f]{32}$")]
 
+# Of the file and its making rather than of the recipe: these differ always, and say nothing.
+BY_THE_WAY = ("File", "Made")
+
 router = APIRouter(include_in_schema=False)
 
 
@@ -30,7 +33,7 @@ def differences(left: Image, right: Image) -> list[tuple[str, str, str, bool]]:
     ours, theirs = (dict(_recipe(image)) for image in (left, right))
     names = [*ours, *(name for name in theirs if name not in ours)]
     sides = [(name, ours.get(name, ""), theirs.get(name, "")) for name in names]
-    return [(name, one, other, one != other) for name, one, other in sides]
+    return [(name, one, other, one != other and name not in BY_THE_WAY) for name, one, other in sides]
 
 
 def _recipe(image: Image) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ from app.jobs.spec import ImageToImage, draw_seed
 from app.jobs.store import Image
 from app.routes import form, trajectories
 from app.routes.cards import shown
-from app.routes.images import OwnImage, suffix
+from app.routes.images import OwnImage
 from app.routes.paging import Cursor
 from app.routes.rendering import READ, is_part, recipe_of, render
 from app.routes.viewing import View, Viewed
@@ -43,7 +43,7 @@ def show(request: Request, image: OwnImage, house: Inside) -> Response:
         image=image,
         recipe=recipe_of(image),
         form_query=form.query_of(image.params, image.seed),
-        file_name=f"darkroom-{image.seed}.{suffix(image)}",
+        file_name=f"darkroom-{image.seed}.{image.suffix}",
         offered={task for entry in catalogue for task in entry.tasks},
         its_model_offers={task for entry in catalogue if entry.name == image.params.model for task in entry.tasks},
     )

@@ -31,6 +31,7 @@ SIDES = {str(side): side for side in thumbnails.SIDES}
 # Text: another side is not there, whether or not it is a number.
 Side = Annotated[str, Path(json_schema_extra={"enum": list(SIDES)})]
 
+
 @router.get("", operation_id="listImages")
 def index(
     house: Inside,
@@ -65,7 +66,7 @@ def show(image: OwnImage) -> ImageDetailOut:
 @router.head("/{id}/content", include_in_schema=False)
 def content(image: OwnImage, house: Inside, wanted: Part) -> Response:
     """The file exactly as it was developed.  Its ETag is its SHA-256."""
-    headers = {"Content-Disposition": f'inline; filename="darkroom-{image.seed}.{suffix(image)}"'}
+    headers = {"Content-Disposition": f'inline; filename="darkroom-{image.seed}.{image.suffix}"'}
     return send(house, image.key, MEDIA_TYPES[image.format], image.sha256, headers, wanted)
 
 
@@ -89,8 +90,3 @@ def thumbnail(image: OwnImage, side: Side, house: Inside, wanted: Part) -> Respo
     except NoSuchFile:
         thumbnails.make(house, image, SIDES[side])
         return send(house, key, MEDIA_TYPES["webp"], tag, {}, wanted)
-
-
-def suffix(image: Image) -> str:
-    """The ending of a file name for this picture."""
-    return "jpg" if image.format == "jpeg" else image.format

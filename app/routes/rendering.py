@@ -11,6 +11,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from app.errors import Problem, Unauthorized
+from app.jobs.quote import Quote
 from app.jobs.store import Image, Job, State
 
 if TYPE_CHECKING:
@@ -35,11 +36,12 @@ ROOMS = (
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A job as its card shows it: `position` in the queue, and whether a living worker has its model."""
+    """A job as its card shows it: `position` in the queue, whether a living worker has its model, and its `quote`."""
 
     job: Job
     position: int | None
     is_served: bool
+    quote: Quote | None
 
     @property
     def is_streamed(self) -> bool:

@@ -5,9 +5,7 @@
 
 import { Mask, marked } from "./mask.js";
 
-// A mask this fine is fine enough; what is sent is as large as the picture.
-const FINEST = 1024;
-
+const FINEST = 1024; // fine enough; what is sent is as large as the picture
 const KEYS = { e: "erase", i: "invert", Delete: "clear", "[": "smaller", "]": "larger", " ": "touch", Escape: "lift" };
 const WITH_CTRL = { z: "undo", Z: "redo", y: "redo" };
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -29,8 +27,7 @@ class MaskEditor extends HTMLElement {
     this.mask = new Mask(this.canvas);
     this.#at = { x: this.canvas.width / 2, y: this.canvas.height / 2 };
     this.range = this.querySelector("[name=brush]");
-    this.brush = document.createElement("span");
-    this.brush.className = "brush";
+    this.brush = Object.assign(document.createElement("span"), { className: "brush" });
     this.querySelector(".sight").append(this.canvas, this.brush);
     for (const kind of ["down", "move", "up", "cancel"]) this.canvas.addEventListener(`pointer${kind}`, this);
     this.canvas.addEventListener("contextmenu", (event) => event.preventDefault());
@@ -47,6 +44,7 @@ class MaskEditor extends HTMLElement {
       const soft = (target.value * this.canvas.clientWidth) / width;
       if (target.name === "feather") this.canvas.style.setProperty("--feather", `${soft / 2}px`);
     });
+    form.elements.feather?.dispatchEvent(new Event("input", { bubbles: true }));
     this.#changed();
   }
 
@@ -57,18 +55,20 @@ class MaskEditor extends HTMLElement {
 
   /** @param {string | undefined} deed  the name of a button or a key */
   do(deed) {
+    if (/undo|redo|invert|clear|lift/.test(deed)) this.#isDown = false; // a stroke cannot go on in what is there then
     if (deed === "undo" || deed === "redo") this.mask[deed]();
     else if (deed === "invert" || deed === "clear") this.mask.do({ kind: deed });
     else if (deed === "erase") this.#erases = !this.#erases;
     else if (deed === "smaller" || deed === "larger") this.range.value = Number(this.range.value) + (deed === "larger" ? 5 : -5);
     else if (deed === "touch" && !this.#isDown) this.#touch(this.#erases);
-    else if (deed === "touch" || deed === "lift") this.#isDown = false;
-    else return;
+    else if (deed === "touch") this.#isDown = false;
+    else if (deed !== "lift") return;
     this.#changed();
   }
 
   /** @param {PointerEvent} event */
   handleEvent(event) {
+    if (!event.isPrimary) return; // one finger paints
     const box = this.canvas.getBoundingClientRect();
     const scale = this.canvas.width / box.width;
     const to = (each) => ({ x: (each.clientX - box.left) * scale, y: (each.clientY - box.top) * scale });
@@ -84,8 +84,6 @@ class MaskEditor extends HTMLElement {
       this.#isDown = false;
       this.#changed();
     }
-    event.preventDefault();
-    this.canvas.focus({ preventScroll: true });
   }
 
   /** @param {KeyboardEvent} event */
@@ -113,9 +111,8 @@ class MaskEditor extends HTMLElement {
     this.#follow();
   }
 
-  /** Only a pen knows how hard it is pressed. */
   #dab(event) {
-    const press = event?.pointerType === "pen" ? 0.25 + event.pressure : 1;
+    const press = event?.pointerType === "pen" ? 0.25 + event.pressure : 1; // only a pen knows how hard
     return { ...this.#at, radius: this.radius * press };
   }
 
@@ -127,10 +124,12 @@ class MaskEditor extends HTMLElement {
 
   async #take(input) {
     if (!input.files[0]) return;
-    this.mask.do(await marked(input.files[0], this.canvas.width, this.canvas.height));
+    const deed = await marked(input.files[0], this.canvas.width, this.canvas.height).catch(() => null);
+    if (deed) this.mask.do(deed);
     // It is painted now, and can be changed; the file itself would override that.
     input.value = "";
     this.#changed();
+    if (!deed) this.querySelector("[role=status]").textContent = "That file is no picture.";
   }
 
   #changed() {
@@ -140,8 +139,8 @@ class MaskEditor extends HTMLElement {
     this.querySelector("[role=status]").textContent = this.#isDown ? `The brush is down. ${said}` : said;
     const is = (deed) => this.querySelector(`[data-do=${deed}]`);
     is("erase").setAttribute("aria-pressed", String(this.#erases));
-    const idle = { undo: !this.mask.canUndo, redo: !this.mask.canRedo, clear: share === 0 };
-    for (const [deed, disabled] of Object.entries(idle)) is(deed).disabled = disabled;
+    const idle = { undo: !this.mask.canUndo, redo: !this.mask.canRedo, clear: !share };
+    for (const deed in idle) is(deed).disabled = idle[deed];
     this.#internals.setValidity(share ? {} : { valueMissing: true }, "Paint over what should change first.", this.canvas);
     this.#follow();
   }

@@ -108,8 +108,8 @@ class SuperResolutionTraining(LatentTraining):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DecoderTraining(TrainingConfig):
-    """The decoder of an upscaler, on latents as its UNet makes them."""
+class EndToEndTraining(TrainingConfig):
+    """UNet and decoder of an upscaler together, by the pixels that come of them."""
 
     l1_weight: float = 0.05
 

@@ -19,13 +19,13 @@ from models.training.classifier import ClassifierObjective, measure_accuracy
 from models.training.config import (
     AutoencoderTraining,
     ClassifierTraining,
-    DecoderTraining,
     DiffusionTraining,
+    EndToEndTraining,
     SuperResolutionTraining,
     read_config,
 )
-from models.training.decoder import DecoderObjective
 from models.training.diffusion import DiffusionObjective
+from models.training.end_to_end import EndToEndObjective
 from models.training.export import export
 from models.training.loop import Report, train
 from models.training.parallel import ALONE, Group
@@ -96,17 +96,17 @@ def train_super_resolution(config_file: Path, run: Run, autoencoder: Path, *, na
         export(objective.pipeline(best, name), objective.source.draw(0, PICTURES_FOR_STATISTICS), run.folder / name)
 
 
-def train_decoder(config_file: Path, run: Run, *, name: str) -> None:
-    """The upscaler of `run.start`, its decoder trained further, into RUN/NAME.
+def train_end_to_end(config_file: Path, run: Run, *, name: str) -> None:
+    """The upscaler of `run.start`, trained further from end to end, into RUN/NAME.
 
     Raises: ValueError for a config that is wrong, or a start that is no upscaler's folder; CheckpointError for a
     folder that cannot be loaded.
     """
-    config = read_config(config_file, DecoderTraining)
+    config = read_config(config_file, EndToEndTraining)
     upscaler = _model_in(run.start, run.device)
     if upscaler is None:
         raise ValueError("--from must name the folder of an upscaler")
-    objective = DecoderObjective(config, upscaler, run.device, group=run.group)
+    objective = EndToEndObjective(config, upscaler, run.device, group=run.group)
     best = train(objective, config, run.folder, device=run.device, report=run.report).shadow
     if run.group.is_first:
         pictures = objective.source.draw(0, PICTURES_FOR_STATISTICS)

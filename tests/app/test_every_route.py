@@ -27,9 +27,9 @@ NOBODY_S = "0" * 32
 SECRET = "swordfish"
 
 # What stands for a parameter of a path that is no id.  A route with another one fails until it is named here.
-PARAMETERS = {"role": "image", "side": "256", "step": "1", "rater_id": NOBODY_S, "name": "storybook"}
+PARAMETERS = {"role": "image", "side": "256", "step": "1", "rater_id": NOBODY_S, "model": "storybook"}
 
-# Another shape for errors is a dialect's own; its tests hold it.
+# Their errors have shapes of their own, and so have their tests.
 DIALECTS = ("/v1/", "/sdapi/")
 
 TRAVERSALS = ("..%2f..%2f..%2fetc%2fpasswd", "%2e%2e%2fetc%2fpasswd", "..%5c..%5cetc", "%00", "....//", "a%0d%0ab")
@@ -77,7 +77,7 @@ def hers(client: TestClient, ann: dict[str, str], develop: Callable[[], Job]) ->
 def guarded(app: FastAPI) -> Iterator[tuple[str, APIRoute]]:
     """Every method and route that needs a key."""
     for route in all_routes(app):
-        if route.path not in OPEN and not route.path.startswith(DIALECTS):
+        if route.path not in OPEN:
             yield from ((method, route) for method in sorted(route.methods or ()))
 
 
@@ -117,6 +117,8 @@ def answers(client: TestClient, app: FastAPI, ids: Ids, headers: dict[str, str])
     """What every route says to every request that names the ids, without what differs from one request to the next."""
     said = {}
     for method, route in guarded(app):
+        if route.path.startswith(DIALECTS) and "{" not in route.path:
+            continue  # it names nothing of anybody's, and what it is asked for it waits for
         asked = [{"params": query} for query in queries(route, ids)] + list(bodies(method, ids))
         for number, each in enumerate(asked):
             response = client.request(method, path_of(route, ids), headers=headers, **each)
@@ -144,7 +146,7 @@ def test_to_its_owner_the_same_ids_are_there(client: TestClient, app: FastAPI, h
         for method, route in guarded(app)
         if "{id}" in route.path and method in ("GET", "HEAD")
     ]
-    assert seen.count(200) > len(seen) * 2 / 3
+    assert seen.count(200) > len(seen) / 2
 
 
 def test_no_string_in_a_path_leads_anywhere_else(client: TestClient, app: FastAPI) -> None:
@@ -170,7 +172,7 @@ def problems(client: TestClient, app: FastAPI, status: int, headers: dict[str, s
     for method, route in guarded(app):
         response = client.request(method, path_of(route, Ids()), headers=JSON | headers, **sent)
         assert response.status_code == status, (method, route.path, response.status_code, response.text)
-        if method != "HEAD":
+        if method != "HEAD" and not route.path.startswith(DIALECTS):
             assert response.headers["content-type"] == MEDIA_TYPE, (method, route.path)
             assert response.json()["status"] == status
         tried += 1
@@ -178,7 +180,7 @@ def problems(client: TestClient, app: FastAPI, status: int, headers: dict[str, s
 
 
 def test_a_method_that_a_route_does_not_offer_is_a_problem(client: TestClient, app: FastAPI) -> None:
-    for path in {path_of(route, Ids()) for _, route in guarded(app)}:
+    for path in {path_of(route, Ids()) for _, route in guarded(app) if not route.path.startswith(DIALECTS)}:
         response = client.request("QUERY", path, headers=JSON)
         assert response.status_code == 405, path
         assert response.headers["content-type"] == MEDIA_TYPE
@@ -225,6 +227,8 @@ def test_what_is_sent_wrongly_is_a_problem_on_every_route_and_not_repeated(clien
         {"content": marker, "headers": {"content-type": "image/png"}},
     ]
     for method, route in guarded(app):
+        if route.path.startswith(DIALECTS):
+            continue
         names = query_names(route.dependant)
         for each in sent if method == "POST" else [{}]:
             headers = JSON | each.get("headers", {})

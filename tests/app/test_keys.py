@@ -18,7 +18,7 @@ JOBS = "/api/v1/jobs"
 WISH = {"task": "text_to_image", "prompt": "a cat", "steps": 4}
 
 # What anybody may ask: probes, which say nothing of anybody's work, and to be let in.
-OPEN = {"/healthz", "/readyz", "/version", "/sign-in", "/sign-out"}
+OPEN = {"/healthz", "/readyz", "/version", "/sign-in", "/sign-out", "/openapi.json"}
 
 
 def bearer(token: str) -> dict[str, str]:

@@ -224,7 +224,7 @@ def test_a_step_is_developed_without_javascript(open_page: Open, kept: str) -> N
     page.locator(f"img[src='/api/v1{kept}/3']").wait_for()
     settled(page)
     page.get_by_role("link", name="After").click()
-    expect(page.get_by_text("Step 4 of 4")).to_be_visible()
+    expect(page.get_by_text("Step 4 of 4, not developed yet")).to_be_visible()
 
 
 def test_one_slides_through_the_steps_of_a_print(open_page: Open, kept: str) -> None:

@@ -90,6 +90,40 @@ def test_the_single_job_of_another_owner_is_let_in_and_has_every_second_step(
         service.store.cancel(job_id, "crowd")
 
 
+def test_a_crowd_in_several_shapes_delays_a_single_job_by_one_shared_step_at_most(
+    service: Service, start_worker: StartWorker
+) -> None:
+    worker = start_worker(step_s=0.05, max_rows=4)
+    sides = (64, 128) * 10
+    crowd = [service.submit(prompt="crowd", steps=1000, num_images=2, width=side, owner="crowd") for side in sides]
+    wait_until(lambda: len(worker.pipeline.shared) > 2, "steps of the crowd's")
+    single = service.submit(prompt="single", steps=5, owner="single")
+    service.wait_for(single, State.RUNNING, owner="single")
+    begun = len(worker.pipeline.shared)
+    assert service.wait_for(single, owner="single").state is State.SUCCEEDED
+    turns = [place for place, prompts in enumerate(worker.pipeline.shared) if "single" in prompts]
+    # The step that is running, and one more if it ended between the claim and the look at it.
+    assert turns[0] - begun <= 2
+    # From then on it has every second step, though the crowd has more rows in each of its shapes.
+    assert turns[-1] - turns[0] <= 2 * (len(turns) - 1)
+    assert {service.job(job_id, "crowd").state for job_id in crowd} == {State.RUNNING, State.QUEUED}
+    for job_id in crowd:
+        service.store.cancel(job_id, "crowd")
+
+
+def test_low_jobs_that_fill_a_shared_step_make_way_at_the_next_one(service: Service, start_worker: StartWorker) -> None:
+    worker = start_worker(step_s=0.05, max_rows=4)
+    low = [service.submit(prompt="low", priority="low", steps=60) for _ in range(8)]
+    wait_until(lambda: worker.pipeline.shared[-1:] == [["low"] * 4], "a step full of low jobs")
+    normal = service.submit(prompt="normal", steps=10, owner="somebody")
+    assert service.wait_for(normal, owner="somebody").state is State.SUCCEEDED
+    turns = [place for place, prompts in enumerate(worker.pipeline.shared) if "normal" in prompts]
+    # In hand it has every step, alone: what is low rides along in none.
+    assert worker.pipeline.shared[turns[0] : turns[-1] + 1] == [["normal"]] * 10
+    for job_id in low:
+        service.store.cancel(job_id, OWNER)
+
+
 def test_another_owners_job_is_let_in_within_a_moment(service: Service, start_worker: StartWorker) -> None:
     worker = start_worker(step_s=0.01)
     service.submit(prompt="crowd", steps=200, owner="crowd")

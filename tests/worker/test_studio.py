@@ -95,14 +95,16 @@ def test_a_users_model_is_loaded_after_the_bundled_ones_and_so_replaces_them(
 
 
 def test_the_catalogue_is_told_all_that_the_card_says_but_tasks_that_no_job_can_ask_for() -> None:
+    pipeline = small_pipeline()
     card = replace(
-        small_pipeline().card,
+        pipeline.card,
         tasks=("text_to_image", "inpaint", "clairvoyance"),
         vocabulary={"colours": ("red", "blue")},
         examples=("a red fox",),
         licence="MIT",
     )
-    entry = catalogue_entry(card, 4, "a chip")
+    pipeline.card = card
+    entry = catalogue_entry(pipeline, "a chip")
     assert entry.model_dump() == {
         "name": "small",
         "revision": "unsaved",
@@ -126,7 +128,7 @@ def test_the_catalogue_is_told_all_that_the_card_says_but_tasks_that_no_job_can_
 def test_an_enlarger_says_how_many_times() -> None:
     pipeline = small_pipeline(in_channels=7, num_class_embeds=400)
     pipeline.card = replace(pipeline.card, tasks=("super_resolution",))
-    entry = catalogue_entry(pipeline.card, pipeline.autoencoder.config.factor, "a chip")
+    entry = catalogue_entry(pipeline, "a chip")
     assert (entry.tasks, entry.scale) == (["super_resolution"], 4)
     # and is warmed by what it is made for
     rows = pipeline.begin(studio._trial(pipeline))
@@ -135,7 +137,7 @@ def test_an_enlarger_says_how_many_times() -> None:
 
 
 def test_a_model_without_a_vocabulary_says_none() -> None:
-    assert catalogue_entry(small_pipeline().card, 4, "a chip").vocabulary is None
+    assert catalogue_entry(small_pipeline(), "a chip").vocabulary is None
 
 
 def test_the_fingerprint_names_all_that_the_bytes_depend_on(opened: Studio) -> None:
@@ -234,7 +236,7 @@ def test_a_device_is_lost_when_it_answers_nothing_any_more(opened: Studio) -> No
     error = RuntimeError("CUDA error: unspecified launch failure")
     assert not opened.is_lost(error)
     # Whatever is asked of the meta device, it has no numbers to answer with.
-    assert Studio([], opened.residency, torch.device("meta"), torch.float32).is_lost(error)
+    assert Studio({}, torch.device("meta"), torch.float32).is_lost(error)
 
 
 def test_a_device_that_is_only_full_is_not_lost(opened: Studio, monkeypatch: pytest.MonkeyPatch) -> None:

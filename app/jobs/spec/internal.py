@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from app.jobs.spec.fields import Format, Frozen, Name, Priority, Steps
+from app.jobs.spec.fields import Format, Frozen, GuidanceScale, Name, Priority, Steps
 from app.jobs.spec.image_to_image import ImageToImageParams
 from app.jobs.spec.inpaint import InpaintParams
 from app.jobs.spec.super_resolution import SuperResolutionParams
@@ -88,6 +88,11 @@ class AboutImage(Frozen):
     def height(self) -> int:
         """The image's, in pixels."""
         return self.recipe.height
+
+    @property
+    def guidance_scale(self) -> GuidanceScale:
+        """The image's."""
+        return self.recipe.guidance_scale
 
     @property
     def format(self) -> Format:

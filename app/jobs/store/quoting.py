@@ -223,8 +223,8 @@ def _of_the_last() -> Select[Any]:
 
 
 def _ended(priority: Priority) -> Select[Any]:
-    """The jobs begun last, with those that did not succeed."""
-    has_begun = jobs.c.priority == priority, jobs.c.started_at.is_not(None)
+    """The jobs begun last, with those that did not succeed; jobs about images say nothing of developing them."""
+    has_begun = jobs.c.priority == priority, jobs.c.started_at.is_not(None), jobs.c.subject.is_(None)
     return _of_the_last().where(*has_begun).order_by(jobs.c.started_at.desc())
 
 

@@ -114,6 +114,11 @@ class Image:
     deleted_at: datetime | None = None
     """When its owner deleted it; such a one is shown only to those who ask for what was deleted."""
 
+    @property
+    def suffix(self) -> str:
+        """The ending of its file's name."""
+        return "jpg" if self.format == "jpeg" else self.format
+
 
 @dataclass(frozen=True, slots=True)
 class Opinion:

@@ -214,8 +214,7 @@ class Store:
         """Those of the files `keys`, of jobs and blobs, that no row needs now or ever will again."""
         keys = list(keys)
         with self._transactions.reading() as connection:
-            lost_blobs = inputs.orphans(connection, keys, self._settings.unpinned_s)
-            return sweeping.orphans(connection, keys) | lost_blobs
+            return sweeping.orphans(connection, keys) | inputs.orphans(connection, keys, self._settings.unpinned_s)
 
     def is_orphan(self, key: str) -> bool:
         """Whether no row needs this job file now or ever will again."""

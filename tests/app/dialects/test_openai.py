@@ -1,5 +1,6 @@
 """The OpenAI dialect as its own client meets it, against a served API."""
 
+import asyncio
 import base64
 import io
 import threading
@@ -9,6 +10,7 @@ from typing import Any
 import httpx2
 import openai
 import pytest
+from fastapi import FastAPI
 from openai import OpenAI
 from PIL import Image
 
@@ -17,6 +19,7 @@ from app.jobs.settings import Settings
 from app.jobs.store import Failed, Job, Store
 from app.main import create_app
 from tests.app.conftest import served
+from tests.app.dialects import conftest
 from tests.app.dialects.conftest import ENTRY, UPSCALER, Hands, until
 from tests.app.pictures import file_of, mask, photo
 
@@ -31,6 +34,12 @@ def hole(size: tuple[int, int], box: tuple[int, int, int, int]) -> bytes:
     picture = Image.new("RGBA", size, "black")
     picture.paste((0, 0, 0, 0), box)
     return file_of(picture)
+
+
+def stop(app: FastAPI) -> None:
+    """What a signal does to a server: everybody who waits is told."""
+    watch = app.state.house.watch
+    asyncio.run_coroutine_threadsafe(watch.close(), watch._reader._listener.get_loop()).result(10)
 
 
 @pytest.fixture
@@ -375,3 +384,28 @@ def test_an_error_within_a_stream_is_an_error_of_the_client(client: OpenAI, stor
     with pytest.raises(openai.APIError, match="cancelled") as refused:
         list(stream)
     assert refused.value.code == "job_cancelled"
+
+
+def test_a_preview_that_is_none_is_left_out(client: OpenAI, hands: Hands, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conftest, "PREVIEW", "data:image/webp;base64,bm8gcGljdHVyZQ==")
+    events = list(client.images.generate(prompt="a cat", stream=True, partial_images=2, size="64x64"))
+    assert [event.type for event in events] == ["image_generation.completed"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_waits_while_the_service_stops_may_come_back(
+    own_service: tuple[Settings, Store], stream: bool
+) -> None:
+    settings, store = own_service
+    store.register_model("worker-1", ENTRY)
+    app = create_app(settings)
+    with served(app) as url:
+        stopping = threading.Thread(target=lambda: (until(lambda: store.queue_length() == 1, "the job"), stop(app)))
+        stopping.start()
+        client = OpenAI(base_url=f"{url}/v1", api_key="not needed", max_retries=0)
+        ask: Any = client.images.generate
+        with pytest.raises(openai.APIError, match="goes on when it is back") as away:
+            list(ask(prompt="a cat", stream=stream))
+        stopping.join()
+    assert away.value.type == "server_error"
+    assert store.queue_length() == 1

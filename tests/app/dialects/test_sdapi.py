@@ -192,13 +192,19 @@ def test_progress_tells_the_step_and_shows_the_preview(
     assert picture(base64.b64decode(told["current_image"])).format == "PNG"
     shown = httpx2.get(f"{url}/sdapi/v1/progress?skip_current_image=true").json()
     assert shown["current_image"] is None
-    # a running job is asked to end, and has no pictures then
+    # a running job is asked to end, once or twice, and has no pictures then; the next one is left alone
+    running = newest()
+    another = threading.Thread(target=lambda: client.txt2img(prompt="a house", width=64, height=64))
+    another.start()
+    until(lambda: client.get_progress()["state"]["job_count"] == 2, "another job")
     client.interrupt()
-    assert newest().cancel_requested
+    client.interrupt()
     assert client.get_progress()["state"]["interrupted"] is True
     hands.stops_at = None
     asking.join(20)
-    assert newest().state == "cancelled"
+    another.join(20)
+    assert store.get(running.id, "local").state == "cancelled"
+    assert (newest().params.prompt, newest().state) == ("a house", "succeeded")
 
 
 def test_a_client_finds_what_it_looks_for_before_it_begins(client: WebUIApi) -> None:

@@ -34,6 +34,7 @@ def test_what_only_one_recipe_has_is_a_difference(submit: Submit, develop: Devel
     rows = {name: (one, other, differs) for name, one, other, differs in differences(left, right)}
     assert rows["Without"] == ("", "rain", True)
     assert rows["Seed"] == ("1", "1", False)
+    assert not rows["Made"][2], "every print is made at another time"
 
 
 def test_while_one_is_missing_there_is_a_choice(client: TestClient, submit: Submit, develop: Develop) -> None:

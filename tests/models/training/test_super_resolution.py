@@ -11,10 +11,10 @@ import torch
 from models import SuperResolution, load_pipeline, training
 from models.training.autoencoder import AutoencoderObjective
 from models.training.batches import step_generator
-from models.training.config import AutoencoderTraining, DecoderTraining, SuperResolutionTraining
-from models.training.decoder import DecoderObjective
+from models.training.config import AutoencoderTraining, EndToEndTraining, SuperResolutionTraining
 from models.training.details import draw_detail
-from models.training.recipes import Run, train_autoencoder, train_decoder, train_super_resolution
+from models.training.end_to_end import EndToEndObjective
+from models.training.recipes import Run, train_autoencoder, train_end_to_end, train_super_resolution
 from models.training.sources import open_source, stream
 from models.training.stages import STAGES
 from models.training.super_resolution import SuperResolutionObjective, low_res_noise, shrunk
@@ -131,45 +131,58 @@ def test_from_config_files_to_a_folder_that_enlarges(tmp_path: Path) -> None:
     small = np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8)
     assert pipeline.generate(SuperResolution(image=small, num_steps=1)).shape == (1, 80, 96, 3)
 
-    stage3 = DecoderTraining(
+    stage3 = EndToEndTraining(
         preset="x4", scenes="c", crop_size=32, num_steps=2, batch_size=2, learning_rate=1e-3, warmup_steps=1
     )
     lines = [f"{key} = {json.dumps(value)}" for key, value in asdict(stage3).items()]
-    (tmp_path / "decoder.toml").write_text("\n".join(lines))
+    (tmp_path / "pixels.toml").write_text("\n".join(lines))
     run = Run(tmp_path / "three", CPU, silent, start=tmp_path / "two" / "larger")
-    train_decoder(tmp_path / "decoder.toml", run, name="better")
+    train_end_to_end(tmp_path / "pixels.toml", run, name="better")
     better = load_pipeline(tmp_path / "three" / "better")
     assert better.card.name == "better"
     before, after = pipeline.autoencoder.state_dict(), better.autoencoder.state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert {"decoder.conv_in.weight", "decoder.conv_out.weight", "post_quant_conv.weight"} <= moved
     assert not [name for name in moved if name.startswith(("encoder.", "quant_conv."))]
-    assert all(torch.equal(*pair) for pair in zip(pipeline.unet.parameters(), better.unet.parameters(), strict=True))
+    assert not torch.equal(pipeline.unet.conv_in.weight, better.unet.conv_in.weight)
 
 
-def test_a_decoder_is_trained_on_what_the_unet_makes_of_the_small_picture(objective: SuperResolutionObjective) -> None:
-    config = DecoderTraining(preset="x4", scenes="c", crop_size=64, num_steps=1, batch_size=4, learning_rate=1e-3)
-    upscaler = objective.pipeline(objective.network, "untrained")
-    stage3 = DecoderObjective(config, upscaler, CPU)
-    batch = next(stage3.batches(0))
-    before = stage3.losses(batch, step_generator(0, 0))
-    assert before["guessed"] != before["mse"]
-    with torch.no_grad():
-        upscaler.unet.conv_out.bias += 1.0
-    after = stage3.losses(batch, step_generator(0, 0))
-    assert after["guessed"] != before["guessed"]
-    # what the encoder saw is the other half, and asks no UNet
-    torch.testing.assert_close(2 * after["mse"] - after["guessed"], 2 * before["mse"] - before["guessed"])
+def test_pixels_are_what_counts_from_end_to_end(objective: SuperResolutionObjective) -> None:
+    config = EndToEndTraining(preset="x4", scenes="c", crop_size=64, num_steps=1, batch_size=4, learning_rate=1e-3)
+    last = EndToEndObjective(config, objective.pipeline(objective.network, "untrained"), CPU)
+    batch = next(last.batches(0))
+    losses = last.losses(batch, step_generator(0, 0))
+    assert 0 < losses["mse"] < losses["loss"]
+    losses["loss"].backward()  # type: ignore[no-untyped-call]
+    learning = {name for name, parameter in last.network.named_parameters() if parameter.grad is not None}
+    assert {"unet.conv_in.weight", "unet.conv_out.weight", "autoencoder.decoder.conv_out.weight"} <= learning
+    assert not [name for name in learning if name.startswith(("autoencoder.encoder.", "autoencoder.quant_conv."))]
 
 
-def test_only_an_upscalers_decoder_can_be_trained(tmp_path: Path, objective: SuperResolutionObjective) -> None:
-    config = DecoderTraining(preset="x4", scenes="c", crop_size=64, num_steps=1, batch_size=4, learning_rate=1e-3)
+@torch.no_grad()
+def test_an_estimate_of_pure_noise_is_made_of_the_small_picture_alone(objective: SuperResolutionObjective) -> None:
+    config = EndToEndTraining(preset="x4", scenes="c", crop_size=64, num_steps=1, batch_size=4, learning_rate=1e-3)
+    last = EndToEndObjective(config, objective.pipeline(objective.network, "untrained"), CPU)
+    torch.nn.init.normal_(last.network.unet.conv_out.weight, std=0.1, generator=torch.Generator().manual_seed(0))
+    x0, small = torch.randn(1, 12, 16, 16), torch.rand(1, 3, 16, 16)
+    end, middle = torch.tensor([999]), torch.tensor([500])
+
+    def estimate(latents: torch.Tensor, picture: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return last.estimate(latents, picture, t, step_generator(0, 0))
+
+    torch.testing.assert_close(estimate(-x0, small, end), estimate(x0, small, end), rtol=0, atol=1e-2)
+    assert (estimate(x0, 1 - small, end) - estimate(x0, small, end)).abs().max() > 1e-2
+    assert (estimate(-x0, small, middle) - estimate(x0, small, middle)).abs().max() > 0.5
+
+
+def test_only_an_upscaler_is_trained_from_end_to_end(tmp_path: Path, objective: SuperResolutionObjective) -> None:
+    config = EndToEndTraining(preset="x4", scenes="c", crop_size=64, num_steps=1, batch_size=4, learning_rate=1e-3)
     model = replace(objective.pipeline(objective.network, "plain"), low_res=None)
     with pytest.raises(ValueError, match="plain enlarges no pictures: give an upscaler"):
-        DecoderObjective(config, model, CPU)
-    (tmp_path / "decoder.toml").write_text((CONFIGS / "storybook-x4-decoder.toml").read_text())
+        EndToEndObjective(config, model, CPU)
+    (tmp_path / "pixels.toml").write_text((CONFIGS / "storybook-x4-end-to-end.toml").read_text())
     with pytest.raises(ValueError, match="--from must name the folder of an upscaler"):
-        train_decoder(tmp_path / "decoder.toml", Run(tmp_path / "run", CPU, silent), name="none")
+        train_end_to_end(tmp_path / "pixels.toml", Run(tmp_path / "run", CPU, silent), name="none")
 
 
 def test_textures_need_squares_to_stand_in_for() -> None:
