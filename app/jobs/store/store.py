@@ -90,7 +90,6 @@ class Store:
         With the `idempotency` of an earlier submit, its job is returned and nothing is queued.
         Raises: TooCostly; QuotaReached; QueueFull; InputGone; IdempotencyConflict.
         """
-        # Before the write lock: that a job or two come in between matters to nobody.
         expected = self.quotes.expected(params, owner)
         with self._transactions.writing() as connection:
             return submitting.submit(connection, params, owner, warnings, idempotency, self._settings, expected)
