@@ -123,7 +123,7 @@ class Watch:
             self._looks[what, job.id] = began, seen
         if len(self._looks) > _MANY:
             self._looks = {key: kept for key, kept in self._looks.items() if began - kept[0] < RECENT_S}
-        return seen
+        return cast(Seen, seen)
 
     def _facts(self, job: Job) -> Mapping[str, Any]:
         position = self._store.quotes.position(job) if job.state is State.QUEUED else None

@@ -20,7 +20,6 @@ import numpy as np
 import structlog
 import torch
 
-from app.jobs.build import installed_version
 from app.jobs.catalogue import CatalogueEntry, ModelDefaults
 from app.jobs.settings import Settings
 from app.jobs.spec import TASKS
@@ -39,6 +38,7 @@ from models import (
 )
 from worker import arithmetic
 from worker.engine import AllHere, rows_that_pay
+from worker.machine import available_cpus, choose_device, choose_dtype, fingerprint_of
 from worker.memory import budget_of
 from worker.residency import CannotLoad, Residency, Resident
 
@@ -54,10 +54,6 @@ class NothingToServe(Exception):
     """No model could be loaded, or not the default one; the text says what was looked for and where."""
 
 
-class NoSuchDevice(Exception):
-    """The device that was asked for is not in this machine; the text says what is."""
-
-
 class Studio(Generic[M]):
     """The models that are offered, by name; `open` finds them, and warms as many as there is room for."""
 
@@ -69,7 +65,7 @@ class Studio(Generic[M]):
         residency: Residency | AllHere | None = None,
     ) -> None:
         """Offer these, which live on `device` and compute in `dtype`; without a `residency` they are always here."""
-        self._offered = dict(offered)
+        self._offered: dict[str, M] = dict(offered)
         self._device = device
         self.residency = AllHere(*offered) if residency is None else residency
         self.max_rows = 1
@@ -144,35 +140,6 @@ class Studio(Generic[M]):
         return False
 
 
-def available_cpus() -> int:
-    """The CPUs that this process may use, which in a container are fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def choose_device(wanted: str) -> torch.device:
-    """The device of this name; auto is CUDA if there is one, else the CPU. Raises: NoSuchDevice."""
-    if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(wanted)
-    count = {"cuda": torch.cuda.device_count, "mps": torch.mps.device_count}.get(device.type, lambda: 1)()
-    if (device.index or 0) >= count:
-        have = f"{count} of kind {device.type}"
-        raise NoSuchDevice(f"device must be one of this machine, which has {have}, got {wanted!r}")
-    return device
-
-
-def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
-    """The dtype of this name; auto is float32 on a CPU, else bfloat16 where the device has it, else float16."""
-    named = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-    if wanted != "auto":
-        return named[wanted]
-    if device.type != "cuda":
-        return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-
-
 def find_sources(models_dir: Path | None) -> list[str | Path]:
     """What to load: the bundled models by name, then the model folders in `models_dir`, which may replace them.
 
@@ -209,26 +176,6 @@ def catalogue_entry(model: Pipeline | Resident, fingerprint: str) -> CatalogueEn
         examples=list(card.examples),
         fingerprint=fingerprint,
     )
-
-
-def fingerprint_of(device: torch.device, dtype: torch.dtype) -> str:
-    """What the bytes of a picture depend on besides its recipe: device model, threads, both builds, dtype."""
-    chip = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_facts()
-    builds = f"torch {torch.__version__}; darkroom {installed_version()}"
-    return f"{chip}; {builds}; {str(dtype).removeprefix('torch.')}"
-
-
-def _cpu_facts() -> str:
-    # Which instructions are used: a virtual machine may hide some that others of its kind have.
-    return f"{_cpu_name()} x{torch.get_num_threads()} {torch.backends.cpu.get_cpu_capability()}"
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def measure_rows(pipeline: Pipeline) -> int:

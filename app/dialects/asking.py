@@ -94,7 +94,9 @@ def headers_of(job: Job, shape: Shape) -> dict[str, str]:
     model = quote(job.model, safe=string.punctuation + " ")
     said = {"X-Darkroom-Job": job.id, "X-Darkroom-Model": model, "X-Darkroom-Developed": written(developed)}
     said |= {} if made == developed else {"X-Darkroom-Upscaled": written(made)}
-    return said | ({} if shape.size in (None, made) else {"X-Darkroom-Scaled": written(shape.size or made)})
+    if shape.size is not None and shape.size != made:
+        said["X-Darkroom-Scaled"] = written(shape.size)
+    return said
 
 
 HEADERS: Final = {

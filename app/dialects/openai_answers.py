@@ -17,9 +17,10 @@ from app.dialects.asking import ended, params_of
 from app.dialects.errors import Said, openai_error, problem_of_job
 from app.dialects.pictures import Shape
 from app.dialects.sizing import Size, made_size, written
-from app.errors import Internal, problem_of
+from app.errors import Internal
 from app.jobs.events import BEGINNING
 from app.jobs.store import Image, Job, State
+from app.problems import problem_of
 from app.schemas.openai import PictureOut, PicturesOut, StreamedOut, UsageOut
 
 # Proxies give up on a connection that is silent, and a queue may be long.
