@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 import structlog
@@ -44,8 +44,6 @@ from worker.residency import CannotLoad, Residency, Resident
 
 log = structlog.get_logger()
 
-M = TypeVar("M", Pipeline, Resident)
-
 # Of how many measured steps the shortest counts.
 TRIES = 3
 
@@ -54,18 +52,18 @@ class NothingToServe(Exception):
     """No model could be loaded, or not the default one; the text says what was looked for and where."""
 
 
-class Studio(Generic[M]):
+class Studio:
     """The models that are offered, by name; `open` finds them, and warms as many as there is room for."""
 
     def __init__(
         self,
-        offered: Mapping[str, M],
+        offered: Mapping[str, Pipeline | Resident],
         device: torch.device,
         dtype: torch.dtype,
         residency: Residency | AllHere | None = None,
     ) -> None:
         """Offer these, which live on `device` and compute in `dtype`; without a `residency` they are always here."""
-        self._offered: dict[str, M] = dict(offered)
+        self._offered: dict[str, Pipeline | Resident] = dict(offered)
         self._device = device
         self.residency = AllHere(*offered) if residency is None else residency
         self.max_rows = 1
@@ -81,7 +79,7 @@ class Studio(Generic[M]):
         }
 
     @staticmethod
-    def open(settings: Settings) -> Studio[Resident]:
+    def open(settings: Settings) -> Studio:
         """Offer the bundled models and those of `models_dir`, and warm those for which there is room together.
 
         A model that cannot be loaded is left out, and said; the default model must be there.
@@ -115,13 +113,13 @@ class Studio(Generic[M]):
         residents = [Resident(survey, _size_bytes(survey, dtype), residency) for _, survey in surveys.values()]
         offered = {resident.card.name: resident for resident in _warm(residents, settings.default_model, residency)}
         studio = Studio(offered, device, dtype, residency)
-        with studio.pipeline(settings.default_model).using() as pipeline:
+        with offered[settings.default_model].using() as pipeline:
             studio.max_rows = settings.max_rows or measure_rows(pipeline)
         studio.facts = {**studio.facts, "cost_s": costs_s}
         log.info("studio.rows", max_rows=studio.max_rows, is_measured=settings.max_rows is None)
         return studio
 
-    def pipeline(self, name: str) -> M:
+    def pipeline(self, name: str) -> Pipeline | Resident:
         """The model of this name, in memory or not. Raises: KeyError."""
         return self._offered[name]
 
