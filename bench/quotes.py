@@ -87,6 +87,8 @@ def _under_load(share: float, burst: int, count: int, seed: int) -> Sequence[Kep
                 owner = chance.choices(OWNERS, (4, 2, 1, 1))[0]
             time.sleep(max(0.0, due - time.monotonic()))
             params = wish(chance)
+            # The service learns every few seconds, of jobs that take as long: here, of some that take milliseconds.
+            store.quotes.learn()
             place = store.quotes.of(params, owner)
             job = store.submit(params, owner)
             ring(bell)

@@ -107,9 +107,13 @@ class Studio(Generic[M]):
             else:
                 surveys[survey.card.name] = source, survey
 
+        # Every name from the beginning: a beat may be reading it.
+        costs_s: dict[str, float | None] = dict.fromkeys(surveys)
+
         def load(name: str) -> Pipeline:
             source, survey = surveys[name]
-            return _load_warm(source, survey.card, device, dtype)
+            pipeline, costs_s[name] = _load_warm(source, survey.card, device, dtype)
+            return pipeline
 
         residency = Residency(budget_bytes, load, _give_memory_back)
         residents = [Resident(survey, _size_bytes(survey, dtype), residency) for _, survey in surveys.values()]
@@ -117,6 +121,7 @@ class Studio(Generic[M]):
         studio = Studio(offered, device, dtype, residency)
         with studio.pipeline(settings.default_model).using() as pipeline:
             studio.max_rows = settings.max_rows or measure_rows(pipeline)
+        studio.facts = {**studio.facts, "cost_s": costs_s}
         log.info("studio.rows", max_rows=studio.max_rows, is_measured=settings.max_rows is None)
         return studio
 
@@ -300,9 +305,12 @@ def _warm(residents: Sequence[Resident], default_model: str, residency: Residenc
     return offered
 
 
-def _load_warm(source: str | Path, card: ModelCard, device: torch.device, dtype: torch.dtype) -> Pipeline:
+def _load_warm(
+    source: str | Path, card: ModelCard, device: torch.device, dtype: torch.dtype
+) -> tuple[Pipeline, float]:
     """Load a pipeline and take it through every stage once, in two steps: the first call of each is the slow one.
 
+    Beside it, the seconds of the second step for each pixel of the picture.
     Raises: CannotLoad, also if it is not what `card` says any more.
     """
     started = time.perf_counter()
@@ -315,8 +323,9 @@ def _load_warm(source: str | Path, card: ModelCard, device: torch.device, dtype:
         raise CannotLoad(card.name) from ModelError(f"{source} has changed since this worker began to offer it")
     loaded = time.perf_counter()
     rows = pipeline.begin(_trial(pipeline))
-    for _ in range(rows[0].num_steps):
-        pipeline.step(rows)
+    step_s = 0.0
+    while not rows[0].is_done:
+        step_s = _timed_step(pipeline, rows)
     x0 = rows[0].x0
     if x0 is not None:
         pipeline.preview(x0)
@@ -328,7 +337,7 @@ def _load_warm(source: str | Path, card: ModelCard, device: torch.device, dtype:
         load_s=round(loaded - started, 3),
         warm_up_s=round(time.perf_counter() - loaded, 3),
     )
-    return pipeline
+    return pipeline, step_s / (card.native_width * card.native_height)
 
 
 def _give_memory_back() -> None:

@@ -24,6 +24,9 @@ LARGE_BODIES = {PATH: MAX_BODY_BYTES}
 
 router = APIRouter(prefix=PATH, include_in_schema=False)
 
+# Without control characters: PostgreSQL stores no NUL.
+RaterName = Form(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f]*$")
+
 # Nobody can guess what comes next.
 _chance = SystemRandom()
 
@@ -57,7 +60,7 @@ def show(request: Request, id: Id, house: Inside, viewer: Viewer) -> Response:
 
 
 @router.post("/{id}/raters")
-def begin(id: Id, house: Inside, viewer: Viewer, rater: Annotated[str, Form(min_length=1, max_length=80)]) -> Response:
+def begin(id: Id, house: Inside, viewer: Viewer, rater: Annotated[str, RaterName]) -> Response:
     """Draw what a new rater will see, and show the first of it."""
     study = house.store.studies.get(id, viewer)
     showings = draw_showings(study.pairs, study.repeats, _chance)

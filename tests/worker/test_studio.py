@@ -149,6 +149,12 @@ def test_the_fingerprint_names_all_that_the_bytes_depend_on(opened: Studio) -> N
     assert opened.facts["pid"] == os.getpid()
 
 
+def test_every_model_in_memory_has_a_measured_rate(opened: Studio) -> None:
+    measured = {name: cost_s for name, cost_s in opened.facts["cost_s"].items() if cost_s is not None}
+    assert set(measured) == {entry.name for entry in opened.entries}
+    assert all(0 < cost_s < 0.1 for cost_s in measured.values())
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_torch_uses_as_many_threads_as_the_settings_say(
     settings: Settings, models_dir: Path, alone: None, threads: int

@@ -9,7 +9,8 @@ from sqlalchemy import Connection, and_, insert, not_, select
 
 from app.jobs.search import words
 from app.jobs.spec import AboutImage, PictureParams
-from app.jobs.store.records import Answered, Cancelled, Claim, Failed, Outcome, State, Succeeded
+from app.jobs.store.outcomes import Answered, Cancelled, Failed, Outcome, Succeeded
+from app.jobs.store.records import Claim, State
 from app.jobs.store.rows import change, ended, held
 from app.jobs.tables import database_now, files, images, jobs
 
