@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 import structlog
@@ -44,8 +44,6 @@ from worker.residency import CannotLoad, Residency, Resident
 
 log = structlog.get_logger()
 
-M = TypeVar("M", Pipeline, Resident)
-
 # Of how many measured steps the shortest counts.
 TRIES = 3
 
@@ -54,12 +52,20 @@ class NothingToServe(Exception):
     """No model could be loaded, or not the default one; the text says what was looked for and where."""
 
 
+<<<<<<< HEAD
 class Studio(Generic[M]):
+=======
+class NoSuchDevice(Exception):
+    """The device that was asked for is not in this machine; the text says what is."""
+
+
+class Studio:
+>>>>>>> residency
     """The models that are offered, by name; `open` finds them, and warms as many as there is room for."""
 
     def __init__(
         self,
-        offered: Mapping[str, M],
+        offered: Mapping[str, Pipeline | Resident],
         device: torch.device,
         dtype: torch.dtype,
         residency: Residency | AllHere | None = None,
@@ -81,7 +87,7 @@ class Studio(Generic[M]):
         }
 
     @staticmethod
-    def open(settings: Settings) -> Studio[Resident]:
+    def open(settings: Settings) -> Studio:
         """Offer the bundled models and those of `models_dir`, and warm those for which there is room together.
 
         A model that cannot be loaded is left out, and said; the default model must be there.
@@ -115,13 +121,13 @@ class Studio(Generic[M]):
         residents = [Resident(survey, _size_bytes(survey, dtype), residency) for _, survey in surveys.values()]
         offered = {resident.card.name: resident for resident in _warm(residents, settings.default_model, residency)}
         studio = Studio(offered, device, dtype, residency)
-        with studio.pipeline(settings.default_model).using() as pipeline:
+        with offered[settings.default_model].using() as pipeline:
             studio.max_rows = settings.max_rows or measure_rows(pipeline)
         studio.facts = {**studio.facts, "cost_s": costs_s}
         log.info("studio.rows", max_rows=studio.max_rows, is_measured=settings.max_rows is None)
         return studio
 
-    def pipeline(self, name: str) -> M:
+    def pipeline(self, name: str) -> Pipeline | Resident:
         """The model of this name, in memory or not. Raises: KeyError."""
         return self._offered[name]
 
