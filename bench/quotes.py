@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from redis import Redis
 
@@ -107,7 +107,7 @@ def sleeping_service() -> Iterator[tuple[Store, Settings]]:
     store = open_store(settings)
     storage = open_storage(settings.resolved_storage_url)
     with valkey(settings):
-        consumer = Consumer(settings, store, storage, cast("Studio", SleepingStudio(ENTRY, _step_s)))
+        consumer = Consumer(settings, store, storage, cast("Studio[Any]", SleepingStudio(ENTRY, _step_s)))
         worker = threading.Thread(target=consumer.work)
         worker.start()
         try:

@@ -138,7 +138,7 @@ def main(arguments: Sequence[str]) -> int:
     entry, step_s = CatalogueEntry.model_validate_json(Path(arguments[0]).read_text()), float(arguments[1])
     settings = load_settings()
     configure_logging(settings.log_level)
-    return run(settings, cast("Studio", SleepingStudio(entry, lambda request: step_s)))
+    return run(settings, cast("Studio[Any]", SleepingStudio(entry, lambda request: step_s)))
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ async def wanted(request: Request) -> Wanted:
         texts = {field: value.strip() for field, value in form.items() if isinstance(value, str)}
         a, b = (tuple(id for id in form.getlist(side) if isinstance(id, str)) for side in ("a", "b"))
         files = [value for value in form.getlist("real") if isinstance(value, UploadFile) and value.filename]
-        read = [(str(file.filename), await run_in_threadpool(file.file.read)) for file in files]
+        read = [(_printable(str(file.filename)), await run_in_threadpool(file.file.read)) for file in files]
     said = {field: texts[field] for field in ("name", "kind", "repeats") if field in texts}
     return Wanted(**said, a=a, b=b, files=tuple(read))
 
@@ -97,6 +97,11 @@ def _kind(form: Wanted) -> Kind:
         if kind == form.kind:
             return kind  # type: ignore[no-any-return]
     raise Invalid.of(Fault.of_field("kind", f"must be one of {', '.join(get_args(Kind))}"))
+
+
+def _printable(name: str) -> str:
+    # A file's name may hold anything, and PostgreSQL stores no NUL.
+    return "".join(letter for letter in name if letter.isprintable())[:MAX_NAME_CHARACTERS]
 
 
 def _print(house: House, owner: str, id: str) -> Source:

@@ -9,9 +9,10 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
 from app.deps import House, Id, Inside, Owner, Viewer, known_id
-from app.errors import Invalid, problem_of
+from app.errors import Invalid
 from app.jobs.failures import BadPicture, NotFound
 from app.jobs.store.studying import Choice, NewTrial
+from app.problems import problem_of
 from app.routes.rendering import READ, render
 from app.routes.study_form import MAX_BODY_BYTES, MAX_PAIRS, OFFERED, Wanted, new_study, wanted
 from app.routes.study_sheet import answers_of, sheet
@@ -23,6 +24,9 @@ PATH = "/study"
 LARGE_BODIES = {PATH: MAX_BODY_BYTES}
 
 router = APIRouter(prefix=PATH, include_in_schema=False)
+
+# Without control characters: PostgreSQL stores no NUL.
+RaterName = Form(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f]*$")
 
 # Nobody can guess what comes next.
 _chance = SystemRandom()
@@ -57,7 +61,7 @@ def show(request: Request, id: Id, house: Inside, viewer: Viewer) -> Response:
 
 
 @router.post("/{id}/raters")
-def begin(id: Id, house: Inside, viewer: Viewer, rater: Annotated[str, Form(min_length=1, max_length=80)]) -> Response:
+def begin(id: Id, house: Inside, viewer: Viewer, rater: Annotated[str, RaterName]) -> Response:
     """Draw what a new rater will see, and show the first of it."""
     study = house.store.studies.get(id, viewer)
     showings = draw_showings(study.pairs, study.repeats, _chance)

@@ -21,7 +21,8 @@ from tests.models.conftest import small_pipeline
 from tests.worker.conftest import Running, wait_until
 from worker import studio
 from worker.consumer import Consumer
-from worker.studio import NoSuchDevice, NothingToServe, Studio, catalogue_entry, choose_device, choose_dtype
+from worker.machine import NoSuchDevice, choose_device, choose_dtype
+from worker.studio import NothingToServe, Studio, catalogue_entry
 
 CPU = torch.device("cpu")
 

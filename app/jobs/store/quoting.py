@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, case, func, select
 
 from app.jobs import spec
+from app.jobs.columns import database_now
 from app.jobs.database import Transactions
 from app.jobs.expectation import Ahead, Expected, Line, Made, Running, Speeds, Work, expect, expect_rest
 from app.jobs.quote import Case, Quote, Range, quote
@@ -17,7 +18,7 @@ from app.jobs.settings import Settings
 from app.jobs.spec import Params
 from app.jobs.store import fairness, quotas, reading, registering
 from app.jobs.store.records import Job, Priority, State, Worker
-from app.jobs.tables import database_now, jobs, lanes
+from app.jobs.tables import jobs, lanes
 
 # Of each priority: enough to find comparable ones among,
 _RECENT = 100

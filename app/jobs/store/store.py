@@ -18,6 +18,7 @@ from app.jobs.store.gallery import Gallery
 from app.jobs.store.inquiries import Inquiries
 from app.jobs.store.keyring import Keyring
 from app.jobs.store.ledger import Ledger
+from app.jobs.store.outcomes import Outcome
 from app.jobs.store.quoting import Quotes
 from app.jobs.store.records import (
     Beat,
@@ -27,7 +28,6 @@ from app.jobs.store.records import (
     Idempotency,
     Image,
     Job,
-    Outcome,
     Page,
     Priority,
     State,

@@ -110,7 +110,7 @@ def test_what_was_drawn_is_a_mask_too(client: TestClient, store: Store, referenc
 @pytest.mark.parametrize(
     ("fields", "files", "said"),
     [
-        ({}, {}, "paint over what should change"),
+        ({}, {}, "The mask must mark a part of the picture: paint over what should change"),
         ({"drawn": data_uri(mask(16, 16))}, {}, "must be as large as the image, 96 x 64 pixels"),
         (
             {"drawn": data_uri(mask(box=(0, 0, 95, 63))), "strength": "2"},

@@ -214,6 +214,7 @@ def test_names_cannot_inject_anything(client: TestClient, make: Make, prints: li
         page = client.get(path).text
         assert "<script>alert" not in page
         assert "<img src=x" not in page
+    assert client.post(f"{study}/raters", data={"rater": "a\0b"}).status_code == 422
     assert {row["rater"] for row in rows_of(client, study)} == {HOSTILE[:80], "'=1+1"}
 
 

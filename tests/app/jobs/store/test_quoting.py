@@ -7,10 +7,10 @@ from sqlalchemy import select
 
 from app.jobs import tables
 from app.jobs.catalogue import CatalogueEntry
+from app.jobs.columns import database_now
 from app.jobs.failures import TooCostly
 from app.jobs.spec import TextToImageParams, cost
 from app.jobs.store import Job, Limits, Place, Priority, Store
-from app.jobs.tables import database_now
 from tests.app.jobs.store.conftest import OWNER, WORKER, Bench
 
 MakeParams = Callable[..., TextToImageParams]
