@@ -34,7 +34,7 @@ from worker.consumer import Consumer
 
 if TYPE_CHECKING:
     import models
-    from worker.studio import Studio
+    from worker.crew import Studio
 
 OWNERS = ("anna", "ben", "cleo", "dora")
 PIXEL_STEP_S = 1.2e-7
