@@ -139,7 +139,7 @@ def test_from_config_files_to_a_folder_that_enlarges(tmp_path: Path) -> None:
     run = Run(tmp_path / "three", CPU, silent, start=tmp_path / "two" / "larger")
     train_end_to_end(tmp_path / "pixels.toml", run, name="better")
     better = load_pipeline(tmp_path / "three" / "better")
-    assert better.card.name == "better"
+    assert (better.card.name, better.card.default_steps) == ("better", 1)
     before, after = pipeline.autoencoder.state_dict(), better.autoencoder.state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert {"decoder.conv_in.weight", "decoder.conv_out.weight", "post_quant_conv.weight"} <= moved
