@@ -53,7 +53,7 @@ CASES ?= 50000
 fuzz: $(STAMPS)/dev
 	$(BIN)/python -m tests.fuzz --cases $(CASES) $(if $(SEED),--seed $(SEED))
 
-BENCHES ?= image exactness overhead service quotes growth
+BENCHES ?= unet_step inside_step image exactness overhead service quotes growth swaps
 
 bench: $(STAMPS)/dev
 	@set -e; for name in $(BENCHES); do $(BIN)/python -m bench.$$name --short; done

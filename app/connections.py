@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.errors import MEDIA_TYPE, BadRequest, response_of
+from app.errors import MEDIA_TYPE, BadRequest
+from app.problems import response_of
 
 # From the first byte, or the answer before, until the request's headers are there.
 HEAD_S: Final = 10.0

@@ -171,8 +171,9 @@ def default_models(house: House) -> dict[str, CatalogueEntry]:
 
 
 def sweep(house: House) -> None:
-    """Do what no worker will do any more, and tell whoever watches.  Raises: StoreUnavailable."""
+    """Do what no worker will do any more, tell whoever watches, and learn for quotes.  Raises: StoreUnavailable."""
     swept = house.store.sweep()
+    house.store.quotes.learn()
     for job_id in swept.requeued:
         events.publish_state(house.redis, job_id, State.QUEUED)
     for job_id in swept.failed:

@@ -23,13 +23,14 @@ from app import desk
 from app.deps import House, principal
 from app.description import API_VERSION, GUARDED, OPEN, describe
 from app.dialects.errors import in_dialect
-from app.errors import Internal, problem_of, response_of
+from app.errors import Internal
 from app.jobs.events import EventReader, connect_async
 from app.jobs.failures import JobsError, StoreUnavailable
 from app.jobs.queue import connect
 from app.jobs.settings import Settings, load_settings
 from app.jobs.storage import open_storage
 from app.jobs.store import open_store
+from app.problems import problem_of, response_of
 from app.routes import (
     catalog,
     comparing,

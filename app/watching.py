@@ -2,13 +2,15 @@
 
 Whoever waits looks at the row first, then listens to the job's event stream through the one reader of this
 process, and looks at the row again whenever the stream speaks of a new state, and every so often anyway: the
-stream is a hint, and Redis may be away.
+stream is a hint, and Redis may be away.  Of those who look because they heard nothing, all who wait for one job share
+a look.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar, cast
 
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import ServerSentEvent
@@ -20,6 +22,12 @@ from app.jobs.store import Job, State, Store
 # How far a page may lag behind while Redis is away, and how often it learns its place in the queue.
 LOOK_S = 2.0
 
+# How old a look may be that is shared, and how many are kept.
+RECENT_S = 1.0
+_MANY = 1000
+
+Seen = TypeVar("Seen")
+
 
 class Watch:
     """Waits for jobs on behalf of any number of clients."""
@@ -29,6 +37,7 @@ class Watch:
         self._store = store
         self._reader = reader
         self._is_closing = False
+        self._looks: dict[tuple[str, str], tuple[float, Any]] = {}
 
     @property
     def is_closing(self) -> bool:
@@ -49,7 +58,7 @@ class Watch:
         deadline = asyncio.get_running_loop().time() + wait_s
         # First the place in the stream, then the row: what happens in between is heard, not missed.
         heard = await self._reader.latest(job.id)
-        seen = await self._read(job)
+        seen = await self._read(job, is_news=True)
         while not seen.state.is_terminal and (until_done or seen.state == job.state):
             left_s = deadline - asyncio.get_running_loop().time()
             if left_s <= 0 or self._is_closing:
@@ -57,7 +66,7 @@ class Watch:
             events = await self._reader.wait(job.id, heard, min(left_s, LOOK_S))
             heard = events[-1].id if events else heard
             if _calls_for_a_look(events):
-                seen = await self._read(job)
+                seen = await self._read(job, is_news=bool(events))
         return seen
 
     async def preview(self, job: Job) -> str | None:
@@ -74,17 +83,19 @@ class Watch:
         facts: Mapping[str, Any] | None = None
         said = facts
         events: list[Event] = []
+        is_news = True
         while True:
             if _calls_for_a_look(events):
                 # An open stream outlasts a database that is away for a while.
                 with suppress(StoreUnavailable):
-                    job = await self._read(job)
-                    facts = await self._facts(job)
+                    job = await self._read(job, is_news=is_news)
+                    facts = await self._look("facts", job, is_news, partial(self._facts, job))
                 if facts != said:
                     yield ServerSentEvent(event="state", data=facts)
                     said = facts
             # Of a job that has ended, only what a returning client missed is left to say.
             events = await self._reader.wait(job.id, heard, 0 if job.state.is_terminal else LOOK_S)
+            is_news = bool(events)
             for event in events:
                 heard = event.id
                 yield ServerSentEvent(event=event.event, data=event.data, id=event.id)
@@ -97,11 +108,25 @@ class Watch:
                 yield ServerSentEvent(event="shutdown", data={})
                 return
 
-    async def _read(self, job: Job) -> Job:
-        return await run_in_threadpool(self._store.get, job.id, job.owner)
+    async def _read(self, job: Job, *, is_news: bool) -> Job:
+        """The row; unless there is news of it, as somebody saw it a moment ago."""
+        return await self._look("row", job, is_news, lambda: self._store.get(job.id, job.owner))
 
-    async def _facts(self, job: Job) -> Mapping[str, Any]:
-        position = await run_in_threadpool(self._store.quotes.position, job) if job.state is State.QUEUED else None
+    async def _look(self, what: str, job: Job, is_news: bool, look: Callable[[], Seen]) -> Seen:
+        began = asyncio.get_running_loop().time()
+        last, seen = self._looks.get((what, job.id), (-RECENT_S, None))
+        if not is_news and began - last < RECENT_S:
+            return cast(Seen, seen)
+        seen = await run_in_threadpool(look)
+        # Of two looks at once, the one that began later knows more.
+        if began >= self._looks.get((what, job.id), (began, None))[0]:
+            self._looks[what, job.id] = began, seen
+        if len(self._looks) > _MANY:
+            self._looks = {key: kept for key, kept in self._looks.items() if began - kept[0] < RECENT_S}
+        return cast(Seen, seen)
+
+    def _facts(self, job: Job) -> Mapping[str, Any]:
+        position = self._store.quotes.position(job) if job.state is State.QUEUED else None
         return {
             "state": job.state,
             "cancel_requested": job.cancel_requested,

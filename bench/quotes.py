@@ -34,7 +34,7 @@ from worker.consumer import Consumer
 
 if TYPE_CHECKING:
     import models
-    from worker.studio import Studio
+    from worker.crew import Studio
 
 OWNERS = ("anna", "ben", "cleo", "dora")
 PIXEL_STEP_S = 1.2e-7
@@ -87,6 +87,8 @@ def _under_load(share: float, burst: int, count: int, seed: int) -> Sequence[Kep
                 owner = chance.choices(OWNERS, (4, 2, 1, 1))[0]
             time.sleep(max(0.0, due - time.monotonic()))
             params = wish(chance)
+            # The service learns every few seconds, of jobs that take as long: here, of some that take milliseconds.
+            store.quotes.learn()
             place = store.quotes.of(params, owner)
             job = store.submit(params, owner)
             ring(bell)

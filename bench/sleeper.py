@@ -24,7 +24,7 @@ from worker.engine import AllHere
 
 if TYPE_CHECKING:
     from models import Pipeline, TextToImage
-    from worker.studio import Studio
+    from worker.crew import Studio
 
 CELL = 8
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx2
 import psycopg
 
-from app.jobs.tables import metadata
+from app.jobs.columns import metadata
 
 PATIENCE_S = 60.0
 

@@ -38,11 +38,11 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
     # Brings torch, which takes seconds: not before the settings are known to make sense.
-    from worker import studio
+    from worker import machine, studio
 
     try:
         opened = studio.Studio.open(settings)
-    except (studio.NothingToServe, studio.NoSuchDevice) as error:
+    except (studio.NothingToServe, machine.NoSuchDevice) as error:
         return refuse(error)
     return run(settings, opened)
 

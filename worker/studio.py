@@ -14,13 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 import structlog
 import torch
 
-from app.jobs.build import installed_version
 from app.jobs.catalogue import CatalogueEntry, ModelDefaults
 from app.jobs.settings import Settings
 from app.jobs.spec import TASKS
@@ -39,12 +38,11 @@ from models import (
 )
 from worker import arithmetic
 from worker.engine import AllHere, rows_that_pay
+from worker.machine import available_cpus, choose_device, choose_dtype, fingerprint_of
 from worker.memory import budget_of
 from worker.residency import CannotLoad, Residency, Resident
 
 log = structlog.get_logger()
-
-M = TypeVar("M", Pipeline, Resident)
 
 # Of how many measured steps the shortest counts.
 TRIES = 3
@@ -54,22 +52,18 @@ class NothingToServe(Exception):
     """No model could be loaded, or not the default one; the text says what was looked for and where."""
 
 
-class NoSuchDevice(Exception):
-    """The device that was asked for is not in this machine; the text says what is."""
-
-
-class Studio(Generic[M]):
+class Studio:
     """The models that are offered, by name; `open` finds them, and warms as many as there is room for."""
 
     def __init__(
         self,
-        offered: Mapping[str, M],
+        offered: Mapping[str, Pipeline | Resident],
         device: torch.device,
         dtype: torch.dtype,
         residency: Residency | AllHere | None = None,
     ) -> None:
         """Offer these, which live on `device` and compute in `dtype`; without a `residency` they are always here."""
-        self._offered = dict(offered)
+        self._offered: dict[str, Pipeline | Resident] = dict(offered)
         self._device = device
         self.residency = AllHere(*offered) if residency is None else residency
         self.max_rows = 1
@@ -85,7 +79,7 @@ class Studio(Generic[M]):
         }
 
     @staticmethod
-    def open(settings: Settings) -> Studio[Resident]:
+    def open(settings: Settings) -> Studio:
         """Offer the bundled models and those of `models_dir`, and warm those for which there is room together.
 
         A model that cannot be loaded is left out, and said; the default model must be there.
@@ -107,20 +101,25 @@ class Studio(Generic[M]):
             else:
                 surveys[survey.card.name] = source, survey
 
+        # Every name from the beginning: a beat may be reading it.
+        costs_s: dict[str, float | None] = dict.fromkeys(surveys)
+
         def load(name: str) -> Pipeline:
             source, survey = surveys[name]
-            return _load_warm(source, survey.card, device, dtype)
+            pipeline, costs_s[name] = _load_warm(source, survey.card, device, dtype)
+            return pipeline
 
         residency = Residency(budget_bytes, load, _give_memory_back)
         residents = [Resident(survey, _size_bytes(survey, dtype), residency) for _, survey in surveys.values()]
         offered = {resident.card.name: resident for resident in _warm(residents, settings.default_model, residency)}
         studio = Studio(offered, device, dtype, residency)
-        with studio.pipeline(settings.default_model).using() as pipeline:
+        with offered[settings.default_model].using() as pipeline:
             studio.max_rows = settings.max_rows or measure_rows(pipeline)
+        studio.facts = {**studio.facts, "cost_s": costs_s}
         log.info("studio.rows", max_rows=studio.max_rows, is_measured=settings.max_rows is None)
         return studio
 
-    def pipeline(self, name: str) -> M:
+    def pipeline(self, name: str) -> Pipeline | Resident:
         """The model of this name, in memory or not. Raises: KeyError."""
         return self._offered[name]
 
@@ -137,35 +136,6 @@ class Studio(Generic[M]):
         except RuntimeError as refusal:
             return not self.is_out_of_memory(refusal)
         return False
-
-
-def available_cpus() -> int:
-    """The CPUs that this process may use, which in a container are fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def choose_device(wanted: str) -> torch.device:
-    """The device of this name; auto is CUDA if there is one, else the CPU. Raises: NoSuchDevice."""
-    if wanted == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(wanted)
-    count = {"cuda": torch.cuda.device_count, "mps": torch.mps.device_count}.get(device.type, lambda: 1)()
-    if (device.index or 0) >= count:
-        have = f"{count} of kind {device.type}"
-        raise NoSuchDevice(f"device must be one of this machine, which has {have}, got {wanted!r}")
-    return device
-
-
-def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
-    """The dtype of this name; auto is float32 on a CPU, else bfloat16 where the device has it, else float16."""
-    named = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-    if wanted != "auto":
-        return named[wanted]
-    if device.type != "cuda":
-        return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
 def find_sources(models_dir: Path | None) -> list[str | Path]:
@@ -204,26 +174,6 @@ def catalogue_entry(model: Pipeline | Resident, fingerprint: str) -> CatalogueEn
         examples=list(card.examples),
         fingerprint=fingerprint,
     )
-
-
-def fingerprint_of(device: torch.device, dtype: torch.dtype) -> str:
-    """What the bytes of a picture depend on besides its recipe: device model, threads, both builds, dtype."""
-    chip = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_facts()
-    builds = f"torch {torch.__version__}; darkroom {installed_version()}"
-    return f"{chip}; {builds}; {str(dtype).removeprefix('torch.')}"
-
-
-def _cpu_facts() -> str:
-    # Which instructions are used: a virtual machine may hide some that others of its kind have.
-    return f"{_cpu_name()} x{torch.get_num_threads()} {torch.backends.cpu.get_cpu_capability()}"
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def measure_rows(pipeline: Pipeline) -> int:
@@ -300,9 +250,12 @@ def _warm(residents: Sequence[Resident], default_model: str, residency: Residenc
     return offered
 
 
-def _load_warm(source: str | Path, card: ModelCard, device: torch.device, dtype: torch.dtype) -> Pipeline:
+def _load_warm(
+    source: str | Path, card: ModelCard, device: torch.device, dtype: torch.dtype
+) -> tuple[Pipeline, float]:
     """Load a pipeline and take it through every stage once, in two steps: the first call of each is the slow one.
 
+    Beside it, the seconds of the second step for each pixel of the picture.
     Raises: CannotLoad, also if it is not what `card` says any more.
     """
     started = time.perf_counter()
@@ -315,8 +268,9 @@ def _load_warm(source: str | Path, card: ModelCard, device: torch.device, dtype:
         raise CannotLoad(card.name) from ModelError(f"{source} has changed since this worker began to offer it")
     loaded = time.perf_counter()
     rows = pipeline.begin(_trial(pipeline))
-    for _ in range(rows[0].num_steps):
-        pipeline.step(rows)
+    step_s = 0.0
+    while not rows[0].is_done:
+        step_s = _timed_step(pipeline, rows)
     x0 = rows[0].x0
     if x0 is not None:
         pipeline.preview(x0)
@@ -328,7 +282,7 @@ def _load_warm(source: str | Path, card: ModelCard, device: torch.device, dtype:
         load_s=round(loaded - started, 3),
         warm_up_s=round(time.perf_counter() - loaded, 3),
     )
-    return pipeline
+    return pipeline, step_s / (card.native_width * card.native_height)
 
 
 def _give_memory_back() -> None:

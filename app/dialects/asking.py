@@ -6,9 +6,11 @@ A client that leaves never cancels: it may come back for what it asked for.
 import asyncio
 import hashlib
 import json
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import quote
 
 from fastapi import Request
 
@@ -19,7 +21,7 @@ from app.dialects.sizing import made_size, written
 from app.errors import Unavailable
 from app.jobs.catalogue import CatalogueEntry
 from app.jobs.failures import StoreUnavailable
-from app.jobs.spec import Given, Wish
+from app.jobs.spec import AboutImage, Given, PictureParams, Wish
 from app.jobs.store import Idempotency, Job, new_key
 
 # How old the job may be that a client means who asks again.
@@ -79,19 +81,29 @@ async def ended(house: House, job: Job, request: Request | None = None) -> Job:
     return job
 
 
+def params_of(job: Job) -> PictureParams:
+    """The recipe of the job's pictures; dialects make no other jobs than such as have one of their own."""
+    return job.params.recipe if isinstance(job.params, AboutImage) else job.params
+
+
 def headers_of(job: Job, shape: Shape) -> dict[str, str]:
     """What a client may want to know and has no other place for: who made its pictures, and how large they were."""
-    developed, made = (job.params.width, job.params.height), made_size(job.params)
-    said = {"X-Darkroom-Job": job.id, "X-Darkroom-Model": job.model, "X-Darkroom-Developed": written(developed)}
+    params = params_of(job)
+    developed, made = (params.width, params.height), made_size(params)
+    # A header holds less than a folder's name may.
+    model = quote(job.model, safe=string.punctuation + " ")
+    said = {"X-Darkroom-Job": job.id, "X-Darkroom-Model": model, "X-Darkroom-Developed": written(developed)}
     said |= {} if made == developed else {"X-Darkroom-Upscaled": written(made)}
-    return said | ({} if shape.size in (None, made) else {"X-Darkroom-Scaled": written(shape.size or made)})
+    if shape.size is not None and shape.size != made:
+        said["X-Darkroom-Scaled"] = written(shape.size)
+    return said
 
 
 HEADERS: Final = {
     name: {"schema": {"type": "string"}, "description": text}
     for name, text in {
         "X-Darkroom-Job": "the job, for /api/v1/jobs/{id}",
-        "X-Darkroom-Model": "the model that was used",
+        "X-Darkroom-Model": "the model that was used, percent-encoded where it is no ASCII",
         "X-Darkroom-Developed": "the size that the model was asked for",
         "X-Darkroom-Upscaled": "the size an upscaler made of it, if one did",
         "X-Darkroom-Scaled": "the size it was scaled to, if it was",

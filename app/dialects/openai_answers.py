@@ -13,13 +13,14 @@ from fastapi.sse import KEEPALIVE_COMMENT, ServerSentEvent, format_sse_event
 
 from app.deps import House
 from app.dialects import pictures
-from app.dialects.asking import ended
+from app.dialects.asking import ended, params_of
 from app.dialects.errors import Said, openai_error, problem_of_job
 from app.dialects.pictures import Shape
 from app.dialects.sizing import Size, made_size, written
-from app.errors import Internal, problem_of
+from app.errors import Internal
 from app.jobs.events import BEGINNING
 from app.jobs.store import Image, Job, State
+from app.problems import problem_of
 from app.schemas.openai import PictureOut, PicturesOut, StreamedOut, UsageOut
 
 # Proxies give up on a connection that is silent, and a queue may be long.
@@ -135,4 +136,4 @@ async def _file(house: House, image: Image, shape: Shape) -> str:
 
 
 def _size(job: Job, shape: Shape) -> Size:
-    return shape.size or made_size(job.params)
+    return shape.size or made_size(params_of(job))

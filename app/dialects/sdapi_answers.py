@@ -8,12 +8,13 @@ from fastapi.concurrency import run_in_threadpool
 
 from app.deps import House
 from app.dialects import pictures
+from app.dialects.asking import params_of
 from app.dialects.errors import problem_of_job
 from app.dialects.pictures import Shape
 from app.dialects.sdapi import sampler_names
 from app.dialects.sizing import made_size, written
 from app.jobs.build import installed_version
-from app.jobs.spec import Params, image_seed
+from app.jobs.spec import image_seed
 from app.jobs.store import Image, Job, State
 from app.schemas.sdapi import AskedIn, PicturesOut, ProgressOut, StateOut
 
@@ -53,7 +54,8 @@ async def answer(house: House, job: Job, shape: Shape, asked: AskedIn) -> Pictur
 
 def info(job: Job, shape: Shape, prompt: str) -> dict[str, Any]:
     """What that API says of pictures beside them, and how they came to their size."""
-    params, count = job.params, job.params.num_images
+    params = params_of(job)
+    count = params.num_images
     seeds = [image_seed(params.seed, index) for index in range(count)]
     width, height = shape.size or made_size(params)
     sampler, _ = sampler_names(params.sampler)
@@ -124,7 +126,7 @@ def progress(job: Job, waiting: int, preview: str | None) -> ProgressOut:
 
 def _way(job: Job, size: tuple[int, int]) -> dict[str, Any]:
     """How the pictures came to their size, and what else their client might not expect."""
-    params: Params = job.params
+    params = params_of(job)
     developed, made = (params.width, params.height), made_size(params)
     said: dict[str, Any] = {"Job": job.id, "Developed size": written(developed)}
     said |= {} if made == developed else {"Upscaled size": written(made)}

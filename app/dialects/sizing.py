@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.jobs.catalogue import CatalogueEntry
-from app.jobs.spec import Params, TextToImageParams
+from app.jobs.spec import PictureParams, TextToImageParams
+from app.jobs.spec.sizing import MAX_RESULT_PIXELS
 
 Size = tuple[int, int]
 
@@ -49,8 +50,9 @@ def plan(asked: Size, entry: CatalogueEntry, upscales: Iterable[int] = ()) -> Pl
     if can_develop(asked, entry) and 1 / NEAR <= ratio <= most:
         return Plan(asked, asked)
     developed = nearest(asked, entry)
-    reaching = [factor for factor in factors if all(d * factor >= a for d, a in zip(developed, asked, strict=True))]
-    return Plan(asked, developed, reaching[0] if reaching else factors[-1])
+    possible = [factor for factor in factors if _area(developed) * factor**2 <= MAX_RESULT_PIXELS] or [1]
+    reaching = [factor for factor in possible if all(d * factor >= a for d, a in zip(developed, asked, strict=True))]
+    return Plan(asked, developed, reaching[0] if reaching else possible[-1])
 
 
 def can_develop(size: Size, entry: CatalogueEntry) -> bool:
@@ -81,7 +83,7 @@ def nearest(asked: Size, entry: CatalogueEntry) -> Size:
     return min((size for width in sides for size in fitting(width)), key=distance)
 
 
-def made_size(params: Params) -> Size:
+def made_size(params: PictureParams) -> Size:
     """How large the pictures of a job are."""
     upscale = params.upscale if isinstance(params, TextToImageParams) else 1
     return params.width * upscale, params.height * upscale

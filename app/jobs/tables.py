@@ -4,95 +4,26 @@ Times are seconds since 1970 by the database's clock, as floats: one clock decid
 "now + lease" reads the same in SQLite and PostgreSQL.
 """
 
-from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import (
-    JSON,
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
-    Dialect,
     Double,
     ForeignKey,
     Index,
     Integer,
-    MetaData,
     String,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
     false,
     or_,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
-from sqlalchemy.types import TypeEngine
 
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-    }
-)
-
-Json = JSON().with_variant(JSONB(), "postgresql")
-
-FULL_TEXT = "image_words"
-"""The full-text index over `images.words`, which only a migration can describe: in SQLite a virtual table of FTS5's
-that triggers fill, in PostgreSQL a GIN index."""
-
-
-def is_plain(name: str | None, kind: str, parents: object) -> bool:
-    """Whether a thing in the database is one that this module describes."""
-    return name is None or not name.startswith(FULL_TEXT)
-
-
-class Words(TypeDecorator[Sequence[str]]):
-    """Words in their order, to be searched: in PostgreSQL as what it searches, in SQLite as a text that FTS5 indexes.
-
-    Both take them as they are cut already (letters and digits), so both find the same.
-    """
-
-    impl = Text
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        """TSVECTOR or TEXT."""
-        return dialect.type_descriptor(TSVECTOR() if dialect.name == "postgresql" else Text())
-
-    def process_bind_param(self, value: Sequence[str] | None, dialect: Dialect) -> str | None:
-        """The words as the database reads them."""
-        if value is None or dialect.name != "postgresql":
-            return None if value is None else " ".join(value)
-        return " ".join(f"'{word}':{place}" for place, word in enumerate(value, 1))
-
-
-class database_now(FunctionElement[float]):  # noqa: N801 - it reads as the SQL function it is
-    """Seconds since 1970 by the database's clock, when the statement began."""
-
-    type = Double()
-    inherit_cache = True
-
-
-@compiles(database_now, "sqlite")
-def _sqlite_now(element: database_now, compiler: SQLCompiler, **options: Any) -> str:
-    # unixepoch('subsec') needs SQLite 3.42, which Debian 12 does not have.
-    return "((julianday('now') - 2440587.5) * 86400.0)"
-
-
-@compiles(database_now, "postgresql")
-def _postgresql_now(element: database_now, compiler: SQLCompiler, **options: Any) -> str:
-    return "(extract(epoch from statement_timestamp())::double precision)"
-
+from app.jobs.columns import Json, Words, metadata
 
 jobs = Table(
     "jobs",
@@ -362,61 +293,4 @@ served_models = Table(
     metadata,
     Column("worker", Text, ForeignKey("workers.name", ondelete="CASCADE"), primary_key=True),
     Column("model", Text, ForeignKey("models.name", ondelete="CASCADE"), primary_key=True),
-)
-
-studies = Table(
-    "studies",
-    metadata,
-    Column("number", Integer, primary_key=True, autoincrement=True),
-    Column("id", String(32), nullable=False, unique=True),
-    Column("owner", Text, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("kind", String(16), nullable=False),
-    # Every picture of a study is as large as every other.
-    Column("width", Integer, nullable=False),
-    Column("height", Integer, nullable=False),
-    Column("repeats", Integer, nullable=False),
-    Column("created_at", Double, nullable=False),
-    CheckConstraint("kind IN ('real', 'preferred')", name="kind_is_known"),
-    Index("ix_studies_owner_number", "owner", "number"),
-    sqlite_autoincrement=True,
-)
-
-study_pairs = Table(
-    "study_pairs",
-    metadata,
-    Column("study_id", String(32), ForeignKey("studies.id", ondelete="CASCADE"), primary_key=True),
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    # A copy of its own in the storage, and what it was copied from.
-    Column("a_key", Text, nullable=False),
-    Column("a_source", Text, nullable=False),
-    Column("b_key", Text, nullable=False),
-    Column("b_source", Text, nullable=False),
-)
-
-study_trials = Table(
-    "study_trials",
-    metadata,
-    Column("id", String(32), primary_key=True),
-    Column("study_id", String(32), ForeignKey("studies.id", ondelete="CASCADE"), nullable=False),
-    Column("rater_id", String(32), nullable=False),
-    Column("rater", Text, nullable=False),
-    Column("position", Integer, nullable=False),
-    Column("pair", Integer, nullable=False),
-    Column("is_swapped", Boolean, nullable=False),
-    Column("is_repeat", Boolean, nullable=False),
-    # All that a rater's browser learns of a picture.
-    Column("left_token", String(32), nullable=False, unique=True),
-    Column("right_token", String(32), nullable=False, unique=True),
-    Column("created_at", Double, nullable=False),
-    UniqueConstraint("study_id", "rater_id", "position"),
-)
-
-study_answers = Table(
-    "study_answers",
-    metadata,
-    Column("trial_id", String(32), ForeignKey("study_trials.id", ondelete="CASCADE"), primary_key=True),
-    Column("choice", String(8), nullable=False),
-    Column("answered_at", Double, nullable=False),
-    CheckConstraint("choice IN ('left', 'right', 'tie')", name="choice_is_known"),
 )

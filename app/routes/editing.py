@@ -7,10 +7,11 @@ from fastapi.responses import RedirectResponse
 
 from app import desk, intake
 from app.deps import House, Inside, Owner
-from app.errors import Invalid, problem_of
+from app.errors import Invalid
 from app.faults import Fault
 from app.jobs.failures import BadPicture, SpecError, UnknownModel
 from app.jobs.spec import Inpaint
+from app.problems import problem_of
 from app.routes import wishing
 from app.routes.cards import shown
 from app.routes.given import Chosen, Sent, SentForm, choice, keep, picture

@@ -7,11 +7,12 @@ from fastapi.responses import RedirectResponse
 
 from app import desk
 from app.deps import House, Inside, Owner
-from app.errors import Invalid, problem_of
+from app.errors import Invalid
 from app.faults import Fault
 from app.jobs.catalogue import CatalogueEntry
 from app.jobs.failures import BadPicture, SpecError, UnknownModel
 from app.jobs.spec import SuperResolution
+from app.problems import problem_of
 from app.routes import wishing
 from app.routes.cards import shown
 from app.routes.given import Chosen, SentForm, choice, keep, picture

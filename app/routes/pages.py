@@ -8,11 +8,12 @@ from fastapi.responses import RedirectResponse
 
 from app import desk, intake
 from app.deps import House, Inside, Owner, Viewer, form_only
-from app.errors import Invalid, problem_of
+from app.errors import Invalid
 from app.faults import Fault
 from app.jobs.catalogue import CatalogueEntry
 from app.jobs.failures import SpecError, TooCostly, UnknownModel
 from app.jobs.store import Place, State
+from app.problems import problem_of
 from app.routes import form
 from app.routes.cards import cards, shown
 from app.routes.rendering import READ, is_part, render

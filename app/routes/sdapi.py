@@ -106,7 +106,7 @@ async def progress(house: Inside, owner: Owner, skip_current_image: bool = False
         return sdapi_answers.IDLE
     uri = None if skip_current_image else await house.watch.preview(jobs[0])
     preview = None if uri is None else await run_in_threadpool(pictures.preview, uri, Shape(None))
-    return sdapi_answers.progress(jobs[0], len(jobs), preview and pictures.base64_of(preview))
+    return sdapi_answers.progress(jobs[0], len(jobs), None if preview is None else pictures.base64_of(preview))
 
 
 @router.post("/interrupt", operation_id="sdapiInterrupt")

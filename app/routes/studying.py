@@ -9,9 +9,10 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
 
 from app.deps import House, Id, Inside, Owner, Viewer, known_id
-from app.errors import Invalid, problem_of
+from app.errors import Invalid
 from app.jobs.failures import BadPicture, NotFound
 from app.jobs.store.studying import Choice, NewTrial
+from app.problems import problem_of
 from app.routes.rendering import READ, render
 from app.routes.study_form import MAX_BODY_BYTES, MAX_PAIRS, OFFERED, Wanted, new_study, wanted
 from app.routes.study_sheet import answers_of, sheet

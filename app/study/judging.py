@@ -91,7 +91,8 @@ def wilson(rate: float, count: int, z: float = Z_95) -> tuple[float, float]:
     weight = z * z / count
     centre = (rate + weight / 2) / (1 + weight)
     half = z * sqrt(rate * (1 - rate) / count + weight / (4 * count)) / (1 + weight)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # What was seen lies within, also where rounding would put it a hair outside.
+    return max(0.0, min(rate, centre - half)), min(1.0, max(rate, centre + half))
 
 
 def judge(answers: Sequence[Answer]) -> Judgement:

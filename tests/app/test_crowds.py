@@ -49,14 +49,21 @@ def until(client: socket.socket, word: bytes) -> bytes:
 
 
 def seconds_of_a_good_request(url: str) -> float:
-    """How long somebody else's request takes: the middle one of several."""
+    """How long somebody else's request takes, once everybody has arrived: the middle one of several."""
     took = []
-    with httpx2.Client(base_url=url) as client:
+    with httpx2.Client(base_url=url, timeout=30) as client:
+        client.get("/api/v1/models")
         for _ in range(9):
             began = time.perf_counter()
             assert client.get("/api/v1/models").status_code == 200
             took.append(time.perf_counter() - began)
     return sorted(took)[len(took) // 2]
+
+
+def is_good(took_s: float, alone_s: float) -> bool:
+    """Whether a request is quick beside a crowd; on a machine that is busy anyway, as quick as can be there."""
+    print(f"beside a crowd of {CROWD}: {took_s * 1000:.1f} ms, alone: {alone_s * 1000:.1f} ms")
+    return took_s < max(GOOD_WITHIN_S, 5 * alone_s)
 
 
 @pytest.fixture
@@ -68,12 +75,13 @@ def job(store: Store, make_params: Callable[..., TextToImageParams]) -> Job:
 def test_very_many_who_watch_a_job_share_one_reader_of_redis(
     url: str, crowd: Crowd, job: Job, develop: Callable[[], Job], redis_connection: Redis
 ) -> None:
+    alone = seconds_of_a_good_request(url)
     watching = crowd(f"/api/v1/jobs/{job.id}/events")
     for client in watching:
         until(client, b"event: state")
     listening = [each for each in redis_connection.client_list() if int(each["sub"]) > 0]
     assert len(listening) == 1
-    assert seconds_of_a_good_request(url) < GOOD_WITHIN_S
+    assert is_good(seconds_of_a_good_request(url), alone)
 
     publish_progress(redis_connection, job.id, 1, 4, 0, PREVIEW)
     for client in watching:
@@ -86,8 +94,9 @@ def test_very_many_who_watch_a_job_share_one_reader_of_redis(
 def test_very_many_long_polls_hold_up_nobody_and_all_end_with_the_job(
     url: str, crowd: Crowd, job: Job, develop: Callable[[], Job]
 ) -> None:
+    alone = seconds_of_a_good_request(url)
     waiting = crowd(f"/api/v1/jobs/{job.id}?wait=60&until=done")
-    assert seconds_of_a_good_request(url) < GOOD_WITHIN_S
+    assert is_good(seconds_of_a_good_request(url), alone)
     develop()
     for client in waiting:
         assert b'"state":"succeeded"' in until(client, b'"links"')

@@ -9,10 +9,11 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from app import errors
-from app.errors import MEDIA_TYPE, Internal, Problem, problem_of
+from app.errors import MEDIA_TYPE, Internal, Problem
 from app.jobs import failures
 from app.jobs.settings import Settings
 from app.main import create_app
+from app.problems import problem_of
 
 JOBS = "/api/v1/jobs"
 
@@ -206,4 +207,5 @@ def test_the_tree_drawn_in_the_module_is_the_tree() -> None:
 
 
 def _below(kind: type[Problem]) -> list[type[Problem]]:
-    return [each for child in kind.__subclasses__() for each in (child, *_below(child))]
+    children = [child for child in kind.__subclasses__() if child.__module__ == Problem.__module__]
+    return [each for child in children for each in (child, *_below(child))]

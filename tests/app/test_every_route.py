@@ -26,8 +26,16 @@ JSON = {"accept": "application/json"}
 NOBODY_S = "0" * 32
 SECRET = "swordfish"
 
-# What stands for a parameter of a path that is no id.  A route with another one fails until it is named here.
-PARAMETERS = {"role": "image", "side": "256", "step": "1", "rater_id": NOBODY_S, "model": "storybook"}
+# What stands for a parameter of a path beside the id of a thing.
+PARAMETERS = {
+    "token": NOBODY_S,
+    "rater_id": NOBODY_S,
+    "trial_id": NOBODY_S,
+    "role": "image",
+    "side": "256",
+    "step": "1",
+    "model": "storybook",
+}
 
 # Their errors have shapes of their own, and so have their tests.
 DIALECTS = ("/v1/", "/sdapi/")
@@ -83,7 +91,7 @@ def guarded(app: FastAPI) -> Iterator[tuple[str, APIRoute]]:
 
 def path_of(route: APIRoute, ids: Ids) -> str:
     filled = route.path.replace("{id}", ids.of(route.path))
-    return re.sub(r"{(\w+)(:\w+)?}", lambda match: PARAMETERS[match[1]], filled)
+    return re.sub(r"{(\w+)(:\w+)?}", lambda match: PARAMETERS.get(match[1], NOBODY_S), filled)
 
 
 def bodies(method: str, ids: Ids) -> Iterator[dict[str, Any]]:
@@ -130,14 +138,21 @@ def answers(client: TestClient, app: FastAPI, ids: Ids, headers: dict[str, str])
 
 
 def test_to_whoever_guesses_it_another_s_id_is_as_one_that_nothing_has(
-    client: TestClient, app: FastAPI, hers: Ids, bob: dict[str, str], store: Store
+    client: TestClient, app: FastAPI, hers: Ids, ann: dict[str, str], bob: dict[str, str], store: Store
 ) -> None:
-    guessed, unknown = answers(client, app, hers, bob), answers(client, app, Ids(), bob)
-    assert guessed == unknown
-    by_path = {name: status for name, (status, _) in guessed.items() if "{id}" in name}
+    waiting = client.post(JOBS, json=WISH, headers=ann).json()["id"]
+    unknown = answers(client, app, Ids(), bob)
+    assert answers(client, app, hers._replace(job=waiting), bob) == unknown
+    by_path = {name: status for name, (status, _) in unknown.items() if "{id}" in name}
     assert len(by_path) > 30
     assert {name: status for name, status in by_path.items() if status not in (404, 415, 422)} == {}
     assert store.get(hers.job, "ann").images[0].id == hers.image
+    assert store.get(waiting, "ann").state == "queued"
+
+
+def test_every_parameter_of_a_path_is_one_that_these_tests_know(app: FastAPI) -> None:
+    found = {name for _, route in guarded(app) for name in re.findall(r"{(\w+)", route.path)}
+    assert found - {"id"} == set(PARAMETERS), "say in PARAMETERS what stands for a new one"
 
 
 def test_to_its_owner_the_same_ids_are_there(client: TestClient, app: FastAPI, hers: Ids, ann: dict[str, str]) -> None:

@@ -87,6 +87,7 @@ def test_requests_have_different_names(client: TestClient) -> None:
 
 
 LIMITS = {"/": MAX_BODY_BYTES, "/jobs/x/cancel": MAX_BODY_BYTES, **LARGE_BODIES}
+DIALECTS = ("/v1/", "/sdapi/")
 
 
 @pytest.mark.parametrize(("path", "limit"), LIMITS.items())
@@ -94,7 +95,8 @@ def test_a_body_that_says_it_is_too_large_is_not_read(client: TestClient, path: 
     headers = {"content-type": "application/json", "content-length": str(limit + 1)}
     response = client.post(path, content=b"{}", headers=headers)
     assert response.status_code == 413
-    assert response.json()["type"].endswith(":too-large")
+    if not path.startswith(DIALECTS):  # which say it in shapes of their own
+        assert response.json()["type"].endswith(":too-large")
 
 
 @pytest.mark.parametrize("path", [JOBS, "/"])

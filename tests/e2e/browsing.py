@@ -41,8 +41,10 @@ def open_page(browser: Browser, service: Up) -> Iterator[Callable[..., Page]]:
     contexts: list[BrowserContext] = []
 
     def hear(message: ConsoleMessage) -> None:
-        # A page that is an error is one on purpose; a part of a page that is missing is not.
-        if urlsplit(message.location["url"]).path not in (NOWHERE, "/"):
+        # A page that is an error is one on purpose, as is one that says what is wrong with what was asked; a part of
+        # a page that is missing is not.
+        is_said = "status of 422" in message.text
+        if not is_said and urlsplit(message.location["url"]).path not in (NOWHERE, "/"):
             complaints.append(f"{message.type}: {message.text}")
 
     def open_page(path: str = "/", **options: Any) -> Page:

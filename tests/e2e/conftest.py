@@ -184,9 +184,9 @@ def refused(tmp_path: Path, environment: dict[str, str]) -> Callable[..., str]:
     return run
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def service(environment: dict[str, str]) -> Iterator[Up]:
-    """A service that is ready, for a whole file of tests."""
+    """A service that is ready, for all tests that leave it working: starting one takes longer than most of them."""
     # pytest's own folders are so deep that the socket would not lie in the data folder, as it does for people.
     folder = Path(tempfile.mkdtemp(prefix="darkroom-"))
     up = Up(folder / "data", environment)

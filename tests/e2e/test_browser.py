@@ -85,7 +85,7 @@ def test_without_javascript_the_same_form_leads_to_a_picture(open_page: Callable
 
 def test_a_chip_fills_the_prompt(open_page: Callable[..., Page]) -> None:
     page = open_page()
-    page.get_by_role("link", name="a red ball", exact=True).click()
+    page.locator(".chips").get_by_role("link", name="a red ball", exact=True).click()
     expect(page.get_by_label("What should appear?")).to_have_value("a red ball")
     assert page.url.endswith("/")
 

@@ -21,7 +21,8 @@ from tests.models.conftest import small_pipeline
 from tests.worker.conftest import Running, wait_until
 from worker import studio
 from worker.consumer import Consumer
-from worker.studio import NoSuchDevice, NothingToServe, Studio, catalogue_entry, choose_device, choose_dtype
+from worker.machine import NoSuchDevice, choose_device, choose_dtype
+from worker.studio import NothingToServe, Studio, catalogue_entry
 
 CPU = torch.device("cpu")
 
@@ -147,6 +148,12 @@ def test_the_fingerprint_names_all_that_the_bytes_depend_on(opened: Studio) -> N
         assert part in fingerprint
     assert opened.facts["fingerprint"] == fingerprint
     assert opened.facts["pid"] == os.getpid()
+
+
+def test_every_model_in_memory_has_a_measured_rate(opened: Studio) -> None:
+    measured = {name: cost_s for name, cost_s in opened.facts["cost_s"].items() if cost_s is not None}
+    assert set(measured) == {entry.name for entry in opened.entries}
+    assert all(0 < cost_s < 0.1 for cost_s in measured.values())
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -121,14 +121,17 @@ def test_rows_in_flight_lose_nothing_when_their_model_has_to_make_way(
 ) -> None:
     monkeypatch.setattr(residency, "WORTH_LOADING", 0.0)
     opened = start()
-    alone = job(service, submit("atlas", steps=STEPS, sampler="ddpm"))
-    long = submit("atlas", steps=STEPS, sampler="ddpm")
+    # so many that another model is brought in meanwhile
+    alone = job(service, submit("atlas", steps=10 * STEPS, sampler="ddpm"))
+    long = submit("atlas", steps=10 * STEPS, sampler="ddpm")
     wait_until(lambda: service.job(long).progress.step > 0, "the first steps")
     other = job(service, submit("bestiary", "somebody else", steps=2), "somebody else")
     assert other.state is State.SUCCEEDED, other.error
-    assert service.job(long).state is State.RUNNING
     made = job(service, long)
     assert (made.state, made.attempt) == (State.SUCCEEDED, 1)
+    assert other.finished_at is not None
+    assert made.finished_at is not None
+    assert other.finished_at < made.finished_at
     assert opened.residency.here == ("atlas",)
     assert made.images[0].sha256 == alone.images[0].sha256
 

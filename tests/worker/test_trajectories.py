@@ -10,12 +10,14 @@ import pytest
 import torch
 from PIL import Image as Pixels
 
-from app.jobs import queue
+from app.jobs import blobs, queue
 from app.jobs.failures import ErrorCode
+from app.jobs.pictures import normalise
 from app.jobs.spec import DecodeParams, TextToImageParams, VerifyParams, read_params, recipe_of
 from app.jobs.store import Claim, Image, Job, State
 from models import SuperResolution, TextToImage, load_pipeline
 from models.checkpoints.writing import save_folder
+from tests.app.pictures import photo
 from tests.models.conftest import small_pipeline
 from tests.worker.conftest import OWNER, Running, Service
 from worker.consumer import Consumer
@@ -150,6 +152,23 @@ def test_a_picture_that_is_developed_again_is_the_same_file(
     }  # fmt: skip
     assert job.images == ()
     assert service.files_of(job.id) == []
+
+
+def test_a_picture_that_was_made_from_another_is_verified_and_decoded_from_it(
+    service: Service, worker: Running, make_params: Callable[..., TextToImageParams]
+) -> None:
+    kept = blobs.keep(service.store, service.storage, normalise(photo(32, 32)))
+    common = make_params(steps=4, reproducible=True, save_trajectory=True).model_dump(exclude={"upscale", "upscaler"})
+    given = {"task": "image_to_image", "image": f"sha256:{kept.sha256}", "strength": 0.5, "fit": "cover"}
+    params = read_params(common | given | {"model": "small", "width": 32, "height": 32})
+    image = settle(service, service.store.submit(params, OWNER)).images[0]
+    # As many steps as its strength leaves.
+    assert [(part.first, part.steps) for part in image.trajectory] == [(1, 2)]
+    verdict, last = verify(service, image), decode(service, image, 2)
+    assert verdict.result is not None
+    assert verdict.result["same_file"]
+    assert last.result is not None
+    assert np.abs(picture(service, last.result["key"]) - picture(service, image.key)).max() <= 2
 
 
 def test_a_picture_that_is_not_the_same_is_told_from_the_one_there_was(

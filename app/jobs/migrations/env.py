@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from app.jobs.tables import is_plain, metadata
+from app.jobs.columns import is_plain, metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -90,6 +90,26 @@ class AboutImage(Frozen):
         return self.recipe.height
 
     @property
+    def negative_prompt(self) -> str:
+        """The image's."""
+        return self.recipe.negative_prompt
+
+    @property
+    def seed(self) -> int:
+        """The image's own."""
+        return self.recipe.seed
+
+    @property
+    def steps(self) -> int:
+        """The image's."""
+        return self.recipe.steps
+
+    @property
+    def sampler(self) -> str:
+        """The image's."""
+        return self.recipe.sampler
+
+    @property
     def guidance_scale(self) -> GuidanceScale:
         """The image's."""
         return self.recipe.guidance_scale

@@ -19,33 +19,28 @@ lies in one module a role:
     tallying     what is counted for ever;  measuring  what the metrics say;  pruning  what is too old;
                  ledger  the store's part that keeps the books
     studying     blind studies, their raters and answers;  studies  the store's part that keeps them
-    records      the frozen facts that go in and out
+    records      the frozen facts that go in and out;  outcomes  a worker's last word
 """
 
 from app.jobs.store.admitting import LOCAL, Key, NewKey, Principal
 from app.jobs.store.dialects import new_key
+from app.jobs.store.outcomes import Answered, Cancelled, Failed, Outcome, PublishedImage, Succeeded
 from app.jobs.store.quotas import Limits
 from app.jobs.store.quoting import Place
 from app.jobs.store.records import (
-    Answered,
     Beat,
     Blob,
-    Cancelled,
     Claim,
     ClaimBeat,
-    Failed,
     Idempotency,
     Image,
     Job,
     JobFailure,
     Opinion,
-    Outcome,
     Page,
     Priority,
     Progress,
-    PublishedImage,
     State,
-    Succeeded,
     Swept,
     Timings,
     TrajectoryPart,

@@ -13,9 +13,10 @@ from hmac import compare_digest
 from sqlalchemy import ColumnElement, Connection, and_, func, insert, or_, select, true, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from app.jobs.columns import database_now
 from app.jobs.failures import BadPrincipal, NotFound
 from app.jobs.store.quotas import Limits, set_limits
-from app.jobs.tables import database_now, keys, principals
+from app.jobs.tables import keys, principals
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import structlog
 from pydantic import ValidationError
 from sqlalchemy import Connection, Row, and_, case, not_, select, tuple_, update
 
+from app.jobs.columns import database_now
 from app.jobs.failures import ErrorCode, Reason
 from app.jobs.settings import Settings
 from app.jobs.spec import read_params
@@ -14,7 +15,7 @@ from app.jobs.store import fairness, inputs, inquiries
 from app.jobs.store.fairness import Room
 from app.jobs.store.records import Beat, Claim, ClaimBeat, State
 from app.jobs.store.rows import change, ended, held, queued_again
-from app.jobs.tables import database_now, jobs, models
+from app.jobs.tables import jobs, models
 
 log = structlog.get_logger()
 

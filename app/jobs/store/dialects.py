@@ -10,11 +10,12 @@ from uuid import uuid4
 
 from sqlalchemy import ColumnElement, Connection, and_, case, select
 
+from app.jobs.columns import database_now
 from app.jobs.database import Transactions
 from app.jobs.store import reading
 from app.jobs.store.records import Idempotency, Job, State
 from app.jobs.store.rows import upsert
-from app.jobs.tables import choices, database_now, jobs
+from app.jobs.tables import choices, jobs
 
 # No client can send it in a header, so no key of anybody's looks like one of these.
 _MARK: Final = "§"

@@ -14,8 +14,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, not_, or_, select, text, union_all
 
+from app.jobs.columns import database_now
 from app.jobs.store.records import Priority, State
-from app.jobs.tables import database_now, jobs, lanes, principals
+from app.jobs.tables import jobs, lanes, principals
 
 # So many of each model are looked at.
 FEW = 8

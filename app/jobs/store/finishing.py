@@ -7,11 +7,13 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, and_, insert, not_, select
 
+from app.jobs.columns import database_now
 from app.jobs.search import words
 from app.jobs.spec import AboutImage, PictureParams
-from app.jobs.store.records import Answered, Cancelled, Claim, Failed, Outcome, State, Succeeded
+from app.jobs.store.outcomes import Answered, Cancelled, Failed, Outcome, Succeeded
+from app.jobs.store.records import Claim, State
 from app.jobs.store.rows import change, ended, held
-from app.jobs.tables import database_now, files, images, jobs
+from app.jobs.tables import files, images, jobs
 
 
 def finish(connection: Connection, claim: Claim, outcome: Outcome) -> bool:

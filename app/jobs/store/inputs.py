@@ -15,12 +15,13 @@ from uuid import uuid4
 from sqlalchemy import Connection, Row, Select, delete, exists, insert, not_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from app.jobs.columns import database_now
 from app.jobs.failures import InputGone, NotFound, StoreUnavailable
 from app.jobs.settings import Settings
 from app.jobs.spec import Given
 from app.jobs.store import quotas
 from app.jobs.store.records import Blob, Upload
-from app.jobs.tables import blobs, database_now, job_inputs, uploads
+from app.jobs.tables import blobs, job_inputs, uploads
 
 # What is deleted by one statement, so that no transaction lasts.
 _AT_ONCE = 500

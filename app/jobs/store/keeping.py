@@ -8,12 +8,13 @@ from collections.abc import Collection, Iterable
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, true, update
 
+from app.jobs.columns import database_now
 from app.jobs.failures import NotFound, TooManyTags
 from app.jobs.search import MAX_TAGS
 from app.jobs.store import inquiries
 from app.jobs.store.reading import belongs, is_kept
 from app.jobs.store.records import Opinion
-from app.jobs.tables import database_now, files, image_tags, images
+from app.jobs.tables import files, image_tags, images
 
 # What is removed by one transaction.
 _AT_ONCE = 200

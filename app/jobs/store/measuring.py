@@ -7,10 +7,11 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
+from app.jobs.columns import database_now
 from app.jobs.store import registering, tallying
 from app.jobs.store.records import Priority, State, Worker
 from app.jobs.store.tallying import ENDED, Tally
-from app.jobs.tables import database_now, is_untallied, jobs
+from app.jobs.tables import is_untallied, jobs
 
 # How many of the jobs begun last tell how fast the work goes now.
 _RECENT = 100

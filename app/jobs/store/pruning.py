@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, delete, func, select
 
+from app.jobs.columns import database_now
 from app.jobs.store.tallying import ENDED
-from app.jobs.tables import database_now, files, images, jobs
+from app.jobs.tables import files, images, jobs
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from dataclasses import astuple, dataclass, fields
 
 from sqlalchemy import Connection, and_, func, select, update
 
+from app.jobs.columns import database_now
 from app.jobs.failures import BadPrincipal, QuotaReached, TooCostly
 from app.jobs.settings import Settings
 from app.jobs.store.records import State
-from app.jobs.tables import blobs, database_now, jobs, lanes, principals, uploads
+from app.jobs.tables import blobs, jobs, lanes, principals, uploads
 
 # A place in the queue is free as soon as a worker takes a job of the principal's.
 _PLACE_AFTER_S = 10.0

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, case, func, select
 
 from app.jobs import spec
+from app.jobs.columns import database_now
 from app.jobs.database import Transactions
 from app.jobs.expectation import Ahead, Expected, Line, Made, Running, Speeds, Work, expect, expect_rest
 from app.jobs.quote import Case, Quote, Range, quote
@@ -17,12 +18,12 @@ from app.jobs.settings import Settings
 from app.jobs.spec import Params
 from app.jobs.store import fairness, quotas, reading, registering
 from app.jobs.store.records import Job, Priority, State, Worker
-from app.jobs.tables import database_now, jobs, lanes
+from app.jobs.tables import jobs, lanes
 
 # Of each priority: enough to find comparable ones among,
 _RECENT = 100
-# and for so long they are taken for the last ones.
-_FRESH_S = 1.0
+# and for so long they are taken for the last ones, if nobody learns meanwhile.
+_FRESH_S = 10.0
 
 _WORK = (jobs.c.model, jobs.c.cost, jobs.c.steps, jobs.c.priority)
 _GUIDANCE = jobs.c.params["guidance_scale"].as_float().label("guidance_scale")
@@ -64,7 +65,10 @@ class Quotes:
             return self._look(connection).queued(work_of(params), _next_spot(connection, params, owner))
 
     def expected(self, params: Params, owner: str) -> Expected | None:
-        """When such a job starts and finishes, before anything is learned from the past; None while nobody knows."""
+        """When such a job starts and finishes, before anything is learned from the past; None while nobody knows.
+
+        Asked without the lock of a submit: that a job or two come in between matters to nobody.
+        """
         with self._transactions.reading() as connection:
             return self._look(connection).expect(work_of(params), _next_spot(connection, params, owner))
 
@@ -85,11 +89,18 @@ class Quotes:
             sight = self._look(connection)
             return {row.id: sight.place(row) for row in rows}
 
+    def learn(self) -> None:
+        """Look at the last jobs; whoever sweeps does it, so that no request has to."""
+        with self._transactions.reading() as connection:
+            self._learn(connection)
+
+    def _learn(self, connection: Connection) -> None:
+        self._learned = _Learned.from_rows(connection)
+        self._learned_until = time.monotonic() + _FRESH_S
+
     def _look(self, connection: Connection) -> "_Sight":
-        # It changes slowly, and is most of what there is to read.
         if not self._learned.made or time.monotonic() > self._learned_until:
-            self._learned = _Learned.from_rows(connection)
-            self._learned_until = time.monotonic() + _FRESH_S
+            self._learn(connection)
         return _Sight(connection, registering.workers_alive(connection, self._settings.lease_s), self._learned)
 
 
@@ -137,7 +148,7 @@ class _Sight:
         self._cases = learned.cases
         self._speeds = Speeds(learned.made, _measured(alive))
         self._serving = [worker.models for worker in alive]
-        self._running = _running(connection)
+        self._running = connection.execute(_RUNNING).all()
 
     def place(self, row: Row[Any]) -> Place:
         work = _work(row)
@@ -182,7 +193,8 @@ def _measured(alive: Sequence[Worker]) -> dict[str, float]:
     told: dict[str, list[float]] = defaultdict(list)
     for worker in alive:
         for model, cost_s in worker.facts.get("cost_s", {}).items():
-            told[model].append(float(cost_s))
+            if cost_s is not None:
+                told[model].append(float(cost_s))
     return {model: fmean(costs_s) for model, costs_s in told.items()}
 
 
@@ -198,10 +210,11 @@ def _ahead(connection: Connection, spot: Spot) -> Sequence[Ahead]:
     return [Ahead(row.model, row.jobs, row.cost, row.own_cost) for row in connection.execute(query)]
 
 
-def _running(connection: Connection) -> Sequence[Row[Any]]:
-    elapsed_s = (database_now() - jobs.c.started_at).label("elapsed_s")
-    columns = *_WORK, _GUIDANCE, jobs.c.id, jobs.c.owner, jobs.c.worker, jobs.c.step, elapsed_s
-    return connection.execute(select(*columns).where(jobs.c.state == State.RUNNING)).all()
+# Made once: to make it costs as much as to ask it.
+_RUNNING: Select[Any] = select(
+    *(*_WORK, _GUIDANCE, jobs.c.id, jobs.c.owner, jobs.c.worker, jobs.c.step),
+    (database_now() - jobs.c.started_at).label("elapsed_s"),
+).where(jobs.c.state == State.RUNNING)
 
 
 def _of_the_last() -> Select[Any]:

@@ -57,6 +57,10 @@ def jobs(
     wanted = [belongs(tables.jobs, owner)]
     if state is not None:
         wanted.append(tables.jobs.c.state == state)
+    if state not in (None, State.SUCCEEDED):
+        # Few jobs are in these states, and an index knows which; in the order of arrival all of them are looked at.
+        few = select(tables.jobs.c.number).where(tables.jobs.c.state == state).correlate(None)
+        wanted.append(tables.jobs.c.number.in_(few))
     wanted.append(tables.jobs.c.subject.is_(None) if task is None else tables.jobs.c.task == task)
     rows, following = _page(connection, tables.jobs, select(tables.jobs).where(*wanted), limit, cursor)
     return Page(tuple(_with_images(connection, rows)), following)

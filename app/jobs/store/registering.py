@@ -8,10 +8,11 @@ from typing import Any
 from sqlalchemy import Connection, delete, select, update
 
 from app.jobs.catalogue import CatalogueEntry
+from app.jobs.columns import database_now
 from app.jobs.failures import CatalogueEmpty, UnknownModel
 from app.jobs.store.records import Worker
 from app.jobs.store.rows import upsert
-from app.jobs.tables import database_now, models, served_models, workers
+from app.jobs.tables import models, served_models, workers
 
 
 def register_model(connection: Connection, worker: str, entry: CatalogueEntry) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, and_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from app.jobs.columns import database_now
 from app.jobs.store.records import Claim, State
-from app.jobs.tables import database_now, jobs
+from app.jobs.tables import jobs
 
 
 def held(claim: Claim) -> ColumnElement[bool]:

@@ -28,10 +28,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TSQUERY
 from sqlalchemy.sql.operators import custom_op
 
+from app.jobs.columns import FULL_TEXT
 from app.jobs.search import RELATIONS, Search
 from app.jobs.store.reading import IMAGES, before, belongs, images_of, is_kept
 from app.jobs.store.records import Image, Page
-from app.jobs.tables import FULL_TEXT, image_tags, images
+from app.jobs.tables import image_tags, images
 
 _WORDS = table(FULL_TEXT, column("rowid", Integer))
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, delete, insert, select
 
+from app.jobs.columns import database_now
 from app.jobs.store import admitting
-from app.jobs.tables import database_now, keys, sessions
+from app.jobs.tables import keys, sessions
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 

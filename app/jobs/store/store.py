@@ -18,6 +18,7 @@ from app.jobs.store.gallery import Gallery
 from app.jobs.store.inquiries import Inquiries
 from app.jobs.store.keyring import Keyring
 from app.jobs.store.ledger import Ledger
+from app.jobs.store.outcomes import Outcome
 from app.jobs.store.quoting import Quotes
 from app.jobs.store.records import (
     Beat,
@@ -27,7 +28,6 @@ from app.jobs.store.records import (
     Idempotency,
     Image,
     Job,
-    Outcome,
     Page,
     Priority,
     State,
@@ -90,7 +90,6 @@ class Store:
         With the `idempotency` of an earlier submit, its job is returned and nothing is queued.
         Raises: TooCostly; QuotaReached; QueueFull; InputGone; IdempotencyConflict.
         """
-        # Before the write lock: that a job or two come in between matters to nobody.
         expected = self.quotes.expected(params, owner)
         with self._transactions.writing() as connection:
             return submitting.submit(connection, params, owner, warnings, idempotency, self._settings, expected)

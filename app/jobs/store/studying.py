@@ -8,10 +8,11 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select
 
+from app.jobs.columns import database_now
 from app.jobs.failures import NotFound
 from app.jobs.store.reading import belongs
 from app.jobs.store.rows import upsert
-from app.jobs.tables import database_now, studies, study_answers, study_pairs, study_trials
+from app.jobs.study_tables import studies, study_answers, study_pairs, study_trials
 
 Kind = Literal["real", "preferred"]
 Choice = Literal["left", "right", "tie"]

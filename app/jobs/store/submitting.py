@@ -5,6 +5,7 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, and_, case, insert, or_, select
 
+from app.jobs.columns import database_now
 from app.jobs.expectation import Expected
 from app.jobs.failures import IdempotencyConflict, NotCancellable, QueueFull
 from app.jobs.settings import Settings
@@ -12,7 +13,7 @@ from app.jobs.spec import Params, cost, steps_in_all
 from app.jobs.store import dialects, fairness, inputs, quotas, reading
 from app.jobs.store.records import Idempotency, Job, Priority, State
 from app.jobs.store.rows import change, upsert
-from app.jobs.tables import database_now, jobs, lanes
+from app.jobs.tables import jobs, lanes
 
 
 def submit(

@@ -6,13 +6,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, not_, select
 
+from app.jobs.columns import database_now
 from app.jobs.failures import ErrorCode
 from app.jobs.settings import Settings
 from app.jobs.store import tallying
 from app.jobs.store.records import State, Swept
 from app.jobs.store.registering import workers_alive
 from app.jobs.store.rows import change, ended, lease_has_run_out, queued_again, unlocked
-from app.jobs.tables import database_now, files, is_picky, jobs, lanes, models, workers
+from app.jobs.tables import files, is_picky, jobs, lanes, models, workers
 
 _FORGET_WORKER_S = 3600.0
 _CLOSE_LANE_S = 60.0

@@ -265,6 +265,15 @@ def test_where_an_upscaler_is_served_it_makes_most_of_the_difference(
     assert said == {"model": "storybook", "developed": "152x112", "upscaled": "608x448", "scaled": "1024x768"}
 
 
+def test_a_model_may_be_called_what_a_header_cannot_hold(own_service: tuple[Settings, Store]) -> None:
+    settings, store = own_service
+    store.register_model("worker-1", ENTRY.model_copy(update={"name": "книга\n"}))
+    with served(create_app(settings)) as url:
+        wish = {"prompt": "a cat", "stream": True}
+        with httpx2.stream("POST", f"{url}/v1/images/generations", json=wish) as response:
+            assert response.headers["x-darkroom-model"] == "%D0%BA%D0%BD%D0%B8%D0%B3%D0%B0%0A"
+
+
 def test_what_a_prompt_lacks_is_told(client: OpenAI, hands: Hands) -> None:
     made = client.images.generate(prompt="zebra")
     assert "knows none of these words" in made.model_dump()["warnings"][0]

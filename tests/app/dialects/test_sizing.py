@@ -22,6 +22,7 @@ def model(native: tuple[int, int], least: int, most: int, multiple: int) -> Cata
 
 STORYBOOK = model((64, 64), 64, 128, 16)
 DIFFUSION = model((512, 512), 256, 1024, 8)
+LARGE = model((1536, 1536), 512, 2048, 64)
 
 
 @st.composite
@@ -99,6 +100,8 @@ def test_only_the_proportions_decide_what_is_developed(asked: tuple[int, int], e
         (DIFFUSION, (256, 256), (), (512, 512), 1),
         (DIFFUSION, (500, 500), (), (512, 512), 1),
         (DIFFUSION, (1792, 1024), (2, 4), (672, 384), 4),
+        # four times as large would be more than anybody may have
+        (LARGE, (4096, 4096), (2, 4), (1536, 1536), 2),
     ],
 )  # fmt: skip
 def test_what_clients_ask_for_is_developed_near_the_native_size(

@@ -166,7 +166,7 @@ def _animated() -> Iterator[Hostile]:
 
 def _modes() -> Iterator[Hostile]:
     size = 64, 64
-    for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I"):
+    for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
         yield f"PNG in {mode}", file_of(Image.new(mode, size, 1)), size
     for mode in ("L", "RGB", "CMYK", "YCbCr"):
         yield f"JPEG in {mode}", file_of(Image.new(mode, size), "JPEG"), size

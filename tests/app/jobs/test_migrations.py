@@ -12,10 +12,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
+from app.jobs.columns import is_plain, metadata
 from app.jobs.database import open_engine
 from app.jobs.settings import Settings
 from app.jobs.store import migrate
-from app.jobs.tables import is_plain, metadata
 from tests.servers import Postgres
 
 ROOT = Path(__file__).parents[3]

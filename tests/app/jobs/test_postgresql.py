@@ -10,11 +10,12 @@ import pytest
 from sqlalchemy import event, select, text, update
 
 from app.jobs import database
+from app.jobs.columns import database_now
 from app.jobs.database import Transactions, open_engine
 from app.jobs.failures import StoreUnavailable
 from app.jobs.settings import Settings
 from app.jobs.store import Claim, ClaimBeat, Failed, Idempotency, State, Store, Succeeded, fairness, open_store
-from app.jobs.tables import database_now, jobs, models
+from app.jobs.tables import jobs, models
 from tests.servers import Postgres, Proxy
 
 TIMINGS = {"text_s": 0.0, "denoise_s": 0.0, "decode_s": 0.0, "encode_s": 0.0}

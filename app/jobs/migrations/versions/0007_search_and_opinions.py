@@ -6,8 +6,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from app.jobs.columns import Words
 from app.jobs.search import words
-from app.jobs.tables import Words
 
 revision = "0007"
 down_revision = "0006"

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import pytest
 from sqlalchemy import Engine, insert, select, update
 
+from app.jobs.columns import database_now
 from app.jobs.database import open_engine
 from app.jobs.settings import Settings
 from app.jobs.spec import TextToImageParams
 from app.jobs.store import Claim, Job, Priority, PublishedImage, Store, Succeeded
-from app.jobs.tables import database_now, jobs, models, workers
+from app.jobs.tables import jobs, models, workers
 
 OWNER = "local"
 WORKER = "worker-1"

@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
+from app.jobs.columns import database_now
 from app.jobs.failures import Reason, StoreUnavailable
 from app.jobs.store import ClaimBeat, Failed, State, Store, fairness, open_store
-from app.jobs.tables import database_now, jobs
+from app.jobs.tables import jobs
 
 
 def lease_left_s(bench: Any, claim: Any) -> float:

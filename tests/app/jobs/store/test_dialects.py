@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from app.jobs.columns import database_now
 from app.jobs.store import Idempotency, Job, new_key
-from app.jobs.tables import database_now
 
 BODY, OTHER = "b" * 64, "c" * 64
 

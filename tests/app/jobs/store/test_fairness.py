@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import insert, select, update
 
+from app.jobs.columns import database_now
 from app.jobs.failures import Reason
 from app.jobs.spec import cost
 from app.jobs.store import Failed, Priority, Store
-from app.jobs.tables import database_now, jobs, lanes, principals
+from app.jobs.tables import jobs, lanes, principals
 
 
 def take(

@@ -13,13 +13,14 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.jobs import blobs as keeping
+from app.jobs.columns import database_now
 from app.jobs.failures import InputGone, NotFound, StoreUnavailable
 from app.jobs.orphans import remove_orphans
 from app.jobs.pictures import Picture
 from app.jobs.spec import Given, Params, read_params
 from app.jobs.storage import Storage, open_storage
 from app.jobs.store import Blob, Store, inputs, open_store
-from app.jobs.tables import blobs, database_now, job_inputs, jobs, uploads
+from app.jobs.tables import blobs, job_inputs, jobs, uploads
 
 HOUR_S = 3600.0
 DAY_S = 86_400.0

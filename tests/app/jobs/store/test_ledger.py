@@ -7,10 +7,11 @@ import pytest
 from sqlalchemy import String, cast, func, insert, select
 
 from app.jobs.catalogue import CatalogueEntry
+from app.jobs.columns import database_now
 from app.jobs.failures import Reason
 from app.jobs.settings import Settings
 from app.jobs.store import Failed, Idempotency, Priority, Store, open_store
-from app.jobs.tables import database_now, files, images, jobs
+from app.jobs.tables import files, images, jobs
 from tests.app.jobs.store.conftest import Bench
 
 MAX_MEASURE_MS = 20

@@ -7,11 +7,10 @@ from sqlalchemy import select
 
 from app.jobs import tables
 from app.jobs.catalogue import CatalogueEntry
+from app.jobs.columns import database_now
 from app.jobs.failures import TooCostly
-from app.jobs.settings import Settings
 from app.jobs.spec import TextToImageParams, cost
-from app.jobs.store import Job, Limits, Place, Priority, Store, open_store
-from app.jobs.tables import database_now
+from app.jobs.store import Job, Limits, Place, Priority, Store
 from tests.app.jobs.store.conftest import OWNER, WORKER, Bench
 
 MakeParams = Callable[..., TextToImageParams]
@@ -77,18 +76,14 @@ def test_what_such_jobs_took_is_what_one_takes(bench: Bench, make_params: MakePa
 
 
 @pytest.mark.usefixtures("served")
-def test_what_was_expected_at_the_submit_is_kept_and_learned_from(
-    bench: Bench, settings: Settings, make_params: MakeParams
-) -> None:
+def test_what_was_expected_at_the_submit_is_kept_and_learned_from(bench: Bench, make_params: MakeParams) -> None:
     make(bench)
     assert expectations(bench) == [(None, None)]
     for _ in range(12):
         make(bench, took_s=3 * SERVICE_S)
     assert expectations(bench)[1:] == [(0.0, pytest.approx(SERVICE_S))] * 12
-    # This store learns once a second; another one begins at once.
-    other = open_store(settings)
-    quoted = other.quotes.of(make_params(), OWNER).quote
-    other.close()
+    bench.store.quotes.learn()
+    quoted = bench.store.quotes.of(make_params(), OWNER).quote
     assert quoted is not None
     assert quoted.finish.p50 == pytest.approx(3 * SERVICE_S, rel=0.05)
 
@@ -124,7 +119,7 @@ def test_what_workers_measured_is_believed_until_something_was_made(
     store.register_model(WORKER, entry)
     store.register_model("worker-2", entry)
     assert store.quotes.of(params, OWNER) == Place(position=0, quote=None)
-    store.worker_beat(WORKER, {"cost_s": {"storybook": 1.0 / cost(params)}})
+    store.worker_beat(WORKER, {"cost_s": {"storybook": 1.0 / cost(params), "not loaded yet": None}})
     store.worker_beat("worker-2", {"cost_s": {"storybook": 3.0 / cost(params), "other": 1.0}})
     quoted = store.quotes.of(params, OWNER).quote
     assert quoted is not None

@@ -5,8 +5,9 @@ from typing import Any
 
 from sqlalchemy import select, update
 
+from app.jobs.columns import database_now
 from app.jobs.store import Principal
-from app.jobs.tables import database_now, sessions
+from app.jobs.tables import sessions
 
 
 def test_a_session_is_whose_the_key_is(bench: Any) -> None:

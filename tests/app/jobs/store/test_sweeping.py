@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from app.jobs.columns import database_now
 from app.jobs.failures import Reason
 from app.jobs.store import ClaimBeat, Failed, Idempotency, State, Store, Swept
-from app.jobs.tables import database_now, jobs
+from app.jobs.tables import jobs
 
 NOTHING = Swept(requeued=(), failed=(), cancelled=(), ring=False)
 
