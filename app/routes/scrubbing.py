@@ -16,13 +16,17 @@ router = APIRouter(prefix="/images/{id}/trajectory", include_in_schema=False)
 
 
 @router.api_route("", methods=READ)
-def trajectory(request: Request, image: OwnImage, house: Inside, step: Annotated[int, Query(ge=1)] = 1) -> Response:
+def trajectory(
+    request: Request, image: OwnImage, house: Inside, step: Annotated[int, Query(ge=1)] = 1, wait: bool = False
+) -> Response:
     """The picture after one step, and the way to the others; where none was kept, how to have them kept."""
     steps = sum(part.steps for part in image.trajectory)
     if steps == 0:
         return render(request, "trajectory_none.html", image=image)
     decoded = sorted(house.store.inquiries.decoded(image, range(1, steps + 1)))
-    return render(request, "trajectory.html", image=image, steps=steps, step=min(step, steps), decoded=decoded)
+    at = min(step, steps)
+    awaited = wait and at not in decoded
+    return render(request, "trajectory.html", image=image, steps=steps, step=at, decoded=decoded, is_awaited=awaited)
 
 
 @router.post("/{step}")
@@ -31,7 +35,7 @@ def decode(
 ) -> Response:
     """Let a step be developed, and show it, or the page that waits for it."""
     trajectories.decode(image, step, house, owner, tasks, response)
-    return RedirectResponse(f"/images/{image.id}/trajectory?step={step}", status_code=303)
+    return RedirectResponse(f"/images/{image.id}/trajectory?step={step}&wait=true", status_code=303)
 
 
 @router.post("")

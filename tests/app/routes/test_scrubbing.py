@@ -18,12 +18,13 @@ def test_a_step_is_developed_on_request_and_shown_from_then_on(
     here = f"/images/{image.id}/trajectory"
     before = client.get(f"{here}?step=2").text
     assert "Step 2 of 4, not developed yet" in before
-    assert '<meta http-equiv="refresh"' in before
+    assert '<meta http-equiv="refresh"' not in before, "nothing comes before it is asked for"
     assert f'action="{here}/2"' in before
     asked = client.post(f"{here}/2")
-    assert (asked.status_code, asked.headers["location"]) == (303, f"{here}?step=2")
+    assert (asked.status_code, asked.headers["location"]) == (303, f"{here}?step=2&wait=true")
+    assert '<meta http-equiv="refresh"' in client.get(asked.headers["location"]).text
     decode(store, settings)
-    after = client.get(f"{here}?step=2").text
+    after = client.get(asked.headers["location"]).text
     assert 'data-decoded="2"' in after
     assert f'src="/api/v1{here}/2"' in after
     assert "not developed yet" not in after
