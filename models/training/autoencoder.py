@@ -5,7 +5,9 @@ Axes: b batch, c channels, h height, w width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from PIL import Image
@@ -77,6 +79,23 @@ def measure_psnr(network: Autoencoder, images: Tensor) -> float:
     restored = to_uint8(network.decode(network.encode(images))).float()
     original = to_uint8(images).float()
     return float(10.0 * torch.log10(255.0**2 / (restored - original).square().mean()))
+
+
+@torch.no_grad()
+def rescale_latents(network: Autoencoder, scaling_factor: float) -> None:
+    """Another scaling factor, folded into the two 1x1 convolutions: `encode` and `decode` stay what they are.
+
+    Raises: ValueError for an autoencoder without both convolutions.
+    """
+    before, after, config = network.quant_conv, network.post_quant_conv, network.config
+    if before is None or after is None or before.bias is None:
+        raise ValueError("rescale_latents needs an autoencoder with quant_conv and post_quant_conv")
+    ratio, channels = config.scaling_factor / scaling_factor, config.latent_channels
+    before.weight[:channels] *= ratio
+    before.bias[:channels] *= ratio
+    before.bias[channels:] += 2.0 * math.log(ratio)
+    after.weight /= ratio
+    network.config = replace(config, scaling_factor=scaling_factor)
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from models.checkpoints.diffusers import load_folder
 from models.checkpoints.writing import save_autoencoder
 from models.evaluation.classifier import save_classifier
 from models.pipeline import Pipeline
-from models.training.autoencoder import AutoencoderObjective, measure_psnr, whiten_latents
+from models.training.autoencoder import AutoencoderObjective, measure_psnr, rescale_latents, whiten_latents
 from models.training.checkpoint import load_ema
 from models.training.classifier import ClassifierObjective, measure_accuracy
 from models.training.config import (
@@ -32,6 +32,8 @@ from models.training.parallel import ALONE, Group
 from models.training.super_resolution import SuperResolutionObjective
 
 PICTURES_FOR_STATISTICS = 64
+UPSCALERS_SCALING_FACTOR = 0.08333
+"""diffusers' upscaler takes every autoencoder for one that says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ def train_end_to_end(config_file: Path, run: Run, *, name: str) -> None:
         pictures = objective.source.draw(0, PICTURES_FOR_STATISTICS)
         # One step is what half of its estimates were: more invent more, and come less near to the truth.
         card = replace(upscaler.card, name=name, default_steps=1)
+        rescale_latents(best.autoencoder, UPSCALERS_SCALING_FACTOR)
         export(replace(objective.pipeline(best), card=card), pictures, run.folder / name)
 
 

@@ -1,6 +1,7 @@
 """The upscaler's training: what it learns from, and a run from config file to a folder that enlarges."""
 
 import json
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from models import SuperResolution, load_pipeline, training
-from models.training.autoencoder import AutoencoderObjective
+from models.training.autoencoder import AutoencoderObjective, rescale_latents
 from models.training.batches import step_generator
 from models.training.config import AutoencoderTraining, EndToEndTraining, SuperResolutionTraining
 from models.training.details import draw_detail
@@ -173,6 +174,19 @@ def test_an_estimate_of_pure_noise_is_made_of_the_small_picture_alone(objective:
     torch.testing.assert_close(estimate(-x0, small, end), estimate(x0, small, end), rtol=0, atol=1e-2)
     assert (estimate(x0, 1 - small, end) - estimate(x0, small, end)).abs().max() > 1e-2
     assert (estimate(-x0, small, middle) - estimate(x0, small, middle)).abs().max() > 0.5
+
+
+@torch.no_grad()
+def test_another_scaling_factor_changes_no_latent_and_no_picture(objective: SuperResolutionObjective) -> None:
+    network, images = objective.autoencoder, torch.rand(2, 3, 16, 16) * 2 - 1
+    before = network.encode(images), network.decode(network.encode(images)), network.posterior(images).log_variance
+    rescale_latents(network, 0.08333)
+    assert network.config.scaling_factor == 0.08333
+    torch.testing.assert_close(network.encode(images), before[0], rtol=0, atol=1e-4)
+    torch.testing.assert_close(network.decode(before[0]), before[1], rtol=0, atol=1e-4)
+    # noise is as strong beside the latents as it was
+    wider = network.posterior(images).log_variance - before[2]
+    torch.testing.assert_close(wider, torch.full_like(wider, 2 * math.log(1 / 0.08333)), rtol=0, atol=1e-4)
 
 
 def test_only_an_upscaler_is_trained_from_end_to_end(tmp_path: Path, objective: SuperResolutionObjective) -> None:
