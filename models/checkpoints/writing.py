@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,10 @@ def save_folder(pipeline: Pipeline, folder: Path, *, dtype: torch.dtype) -> None
     described = text.config.to_diff_dict() | {"architectures": ["CLIPTextModel"]}
     write_json(folder / "text_encoder" / "config.json", described)
     save_weights(text, folder / "text_encoder", TEXT_STEM, dtype)
-    pipeline.text_encoder.tokenizer.save_pretrained(folder / "tokenizer")
+    tokenizer = copy(pipeline.text_encoder.tokenizer)
+    # diffusers pads to it; a tokenizer that was loaded was not told
+    tokenizer.model_max_length = pipeline.text_encoder.config.context_length
+    tokenizer.save_pretrained(folder / "tokenizer")
     schedule = write_schedule(pipeline.schedule, pipeline.sampler_options)
     write_json(folder / "scheduler" / "scheduler_config.json", schedule)
     if pipeline.low_res is not None:
