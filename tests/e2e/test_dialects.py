@@ -16,7 +16,7 @@ from webuiapi import Upscaler, WebUIApi
 
 from app.jobs import recipe
 from tests.app.pictures import file_of, mask, photo
-from tests.e2e.conftest import ENLARGER, MODEL, PATIENCE_S, Up
+from tests.e2e.conftest import MODEL, PATIENCE_S, Up
 
 pytestmark = pytest.mark.e2e
 
@@ -122,7 +122,7 @@ def test_a_picture_is_enlarged_by_the_model_there_is(webui: WebUIApi) -> None:
         Image.open(io.BytesIO(photo(30, 20))), upscaler_1=Upscaler.ESRGAN_4x, upscaling_resize=3
     )
     assert large.image.size == (90, 60)
-    assert f"by {ENLARGER}" in large.info
+    assert "by storybook-x4" in large.info
 
 
 def test_what_runs_is_watched_and_interrupted(webui: WebUIApi) -> None:

@@ -27,4 +27,4 @@ def test_every_way_along_the_links_leads_somewhere(schema: Any) -> None:
     before = cases.TALLY.copy()
     cases.walk(schema, walks=15, steps=6, number=SEED)
     new = cases.TALLY - before
-    assert sum(count for label, count in new.items() if "{id}" in label and label.endswith("200")) > 5
+    assert sum(count for label, count in new.items() if "{id}" in label and label.endswith("200")) >= 2
