@@ -19,9 +19,10 @@ def configure_logging(level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.dev.set_exc_info if is_terminal else structlog.processors.format_exc_info,
     ]
-    render: Processor = (
-        structlog.dev.ConsoleRenderer() if is_terminal else structlog.processors.JSONRenderer()
-    )
+    render: Processor = structlog.processors.JSONRenderer()
+    if is_terminal:
+        # Others show every local variable, which takes seconds and may be somebody's secret.
+        render = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(
         processors=[*describe, render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
+from structlog.testing import capture_logs
 
 from app.deps import principal
 from app.errors import MEDIA_TYPE
@@ -219,7 +220,10 @@ def test_a_defect_is_a_problem_on_every_route_and_says_nothing(client: TestClien
         raise RuntimeError("swordfish")
 
     app.dependency_overrides[principal] = broken
-    assert problems(client, app, 500, {}) > 20
+    with capture_logs() as said:
+        tried = problems(client, app, 500, {})
+    assert tried > 20
+    assert len([event for event in said if event["event"] == "request.failed"]) >= tried
 
 
 def test_a_database_that_is_away_is_a_problem_on_every_route(client: TestClient, app: FastAPI) -> None:
