@@ -75,7 +75,7 @@ def scene(template: Path, valkey: Valkey) -> Iterator[Scene]:
     redis.close()
     folder = quick_folder("darkroom-crash-")
     shutil.copytree(template, folder, dirs_exist_ok=True)
-    waits = {"lease_s": 1.6, "beat_s": 0.1, "sweep_s": 0.1, "backoff_s": 0.05, "max_backoff_s": 0.1, "shutdown_s": 5}
+    waits = {"lease_s": 1.2, "beat_s": 0.1, "sweep_s": 0.1, "backoff_s": 0.05, "max_backoff_s": 0.1, "shutdown_s": 5}
     yield Scene(folder, Settings(data_dir=folder / "data", redis_url=valkey.url, max_infra_failures=1, **waits))
     shutil.rmtree(folder)
 
