@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, get_args
 from urllib.parse import urlencode
 
-from pydantic import ValidationError
-
 from app.errors import Invalid
-from app.faults import Fault, faults_in_form
+from app.faults import Fault
 from app.jobs.catalogue import CatalogueEntry
 from app.jobs.spec import Params, TextToImage
 from app.jobs.spec.text_to_image import Upscale
+from app.routes import wishing
 
 if TYPE_CHECKING:
     from app.jobs.recipe import Recipe
@@ -55,11 +54,8 @@ def wish_of(fields: Mapping[str, str]) -> TextToImage:
     times = said.pop("upscale", "1")
     if times not in map(str, UPSCALES):
         raise Invalid.of(Fault.of_field("upscale", f"must be one of {', '.join(map(str, UPSCALES))}"))
-    try:
-        wish = TextToImage.model_validate_strings({"task": "text_to_image", **said})
-        return wish.model_copy(update={"upscale": int(times)})
-    except ValidationError as error:
-        raise Invalid.of(*faults_in_form(error)) from None
+    wish = wishing.wish_of(TextToImage, {"task": "text_to_image", **said})
+    return wish.model_copy(update={"upscale": int(times)})
 
 
 def sentences(faults: Sequence[Fault]) -> dict[str, str]:

@@ -7,9 +7,9 @@ from pydantic import ValidationError
 
 from app.errors import Invalid
 from app.faults import Fault, faults_in_form
-from app.jobs.spec import Inpaint, SuperResolution
+from app.jobs.spec import Inpaint, SuperResolution, TextToImage
 
-W = TypeVar("W", Inpaint, SuperResolution)
+W = TypeVar("W", TextToImage, Inpaint, SuperResolution)
 
 
 def read(sent: Mapping[str, str], fields: Sequence[str]) -> dict[str, str]:

@@ -5,7 +5,6 @@ Axes: b batch, c channels, h height, w width.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -82,37 +81,35 @@ def measure_psnr(network: Autoencoder, images: Tensor) -> float:
 
 
 @torch.no_grad()
-def rescale_latents(network: Autoencoder, scaling_factor: float) -> None:
-    """Another scaling factor, folded into the two 1x1 convolutions: `encode` and `decode` stay what they are.
-
-    Raises: ValueError for an autoencoder without both convolutions.
-    """
-    before, after, config = network.quant_conv, network.post_quant_conv, network.config
-    if before is None or after is None or before.bias is None:
-        raise ValueError("rescale_latents needs an autoencoder with quant_conv and post_quant_conv")
-    ratio, channels = config.scaling_factor / scaling_factor, config.latent_channels
-    before.weight[:channels] *= ratio
-    before.bias[:channels] *= ratio
-    before.bias[channels:] += 2.0 * math.log(ratio)
-    after.weight /= ratio
-    network.config = replace(config, scaling_factor=scaling_factor)
-
-
-@torch.no_grad()
 def whiten_latents(network: Autoencoder, images: Tensor) -> None:
     """Folds the latents' mean and deviation into the two 1x1 convolutions, so that they are about N(0, 1) a channel.
 
     diffusers' pipelines know only one scaling factor; folded in, it is 1 and exact for each channel.
     Raises: ValueError for an autoencoder without both convolutions.
     """
-    before, after = network.quant_conv, network.post_quant_conv
-    if before is None or after is None:
-        raise ValueError("whiten_latents needs an autoencoder with quant_conv and post_quant_conv")
     latents = network.posterior(images).mean
-    mean, std = latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3))  # (c,)
+    _fold(network, latents.mean(dim=(0, 2, 3)), latents.std(dim=(0, 2, 3)))
+
+
+@torch.no_grad()
+def rescale_latents(network: Autoencoder, scaling_factor: float) -> None:
+    """Another scaling factor, folded into the two 1x1 convolutions: `encode` and `decode` stay what they are.
+
+    Raises: ValueError for an autoencoder without both convolutions.
+    """
+    config = network.config
+    std = torch.full((config.latent_channels,), scaling_factor / config.scaling_factor)
+    _fold(network, torch.zeros_like(std), std)
+    network.config = replace(config, scaling_factor=scaling_factor)
+
+
+def _fold(network: Autoencoder, mean: Tensor, std: Tensor) -> None:
+    """Latents (x - mean) / std in place of x, and pictures as they were. Shapes: mean, std (c,)."""
+    before, after = network.quant_conv, network.post_quant_conv
+    if before is None or after is None or before.bias is None or after.bias is None:
+        raise ValueError("latents are folded into quant_conv and post_quant_conv, got an autoencoder without both")
     channels = len(mean)
-    assert before.bias is not None
-    assert after.bias is not None
+    mean, std = mean.to(before.weight), std.to(before.weight)
     before.weight[:channels] /= std[:, None, None, None]
     before.bias[:channels].copy_((before.bias[:channels] - mean) / std)
     before.bias[channels:] -= 2.0 * std.log()  # the log-variance shrinks with the square of the deviation

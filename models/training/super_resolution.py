@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from models.config import PRESETS
 from models.networks.autoencoder import Autoencoder, to_uint8
@@ -23,6 +22,7 @@ from models.pipeline import LowResNoise, Pipeline
 from models.process import add_noise, q_sample, training_target
 from models.schedule import Schedule, cosine_schedule, linear_schedule
 from models.tasks import SuperResolution
+from models.tasks.consistency import box_average
 from models.training.batches import Batch, step_generator, uniform
 from models.training.config import SuperResolutionTraining
 from models.training.contact_sheet import contact_sheet
@@ -147,5 +147,5 @@ def enlargements(upscaler: Pipeline, images: Tensor, *, num_steps: int) -> Image
 
 def shrunk(images: Tensor, factor: int) -> Tensor:
     """Pictures at 1 / factor of their sides, by the mean of each box, in steps of 8 bit: (b, 3, h f, w f) to h, w."""
-    boxes = F.avg_pool2d(images, factor)
+    boxes = box_average(images, factor)
     return ((boxes + 1.0) * 127.5).round() / 127.5 - 1.0
