@@ -173,7 +173,6 @@ def default_models(house: House) -> dict[str, CatalogueEntry]:
 def sweep(house: House) -> None:
     """Do what no worker will do any more, tell whoever watches, and learn for quotes.  Raises: StoreUnavailable."""
     swept = house.store.sweep()
-    house.store.quotes.learn()
     for job_id in swept.requeued:
         events.publish_state(house.redis, job_id, State.QUEUED)
     for job_id in swept.failed:
@@ -182,3 +181,5 @@ def sweep(house: House) -> None:
         events.publish_done(house.redis, job_id, State.CANCELLED)
     if swept.ring:
         ring_if_silent(house.redis)
+    # Last: what a quote could not learn must hold up no job.
+    house.store.quotes.learn()

@@ -15,6 +15,7 @@ from app.jobs.events import stream_key
 from app.jobs.queue import consume
 from app.jobs.settings import Settings
 from app.jobs.store import Store
+from app.jobs.store.quoting import Quotes
 from app.main import create_app
 
 
@@ -58,6 +59,20 @@ def test_a_sweep_that_fails_is_not_the_last(quick: Settings, store: Store, monke
     monkeypatch.setattr(desk, "sweep", fails_first)
     with TestClient(create_app(quick), base_url="http://localhost"):
         until(lambda: len(swept) > 2)
+
+
+def test_a_quote_that_cannot_be_learned_keeps_no_bell_from_ringing(
+    quick: Settings, store: Store, entry: CatalogueEntry, make_params: Callable[..., Any], redis_connection: Redis
+) -> None:
+    def never(self: Quotes) -> None:
+        raise RuntimeError("nothing is learned")
+
+    store.register_model("worker-1", entry)
+    store.submit(make_params(), "local")
+    with pytest.MonkeyPatch.context() as patch, TestClient(create_app(quick), base_url="http://localhost"):
+        patch.setattr(Quotes, "learn", never)
+        redis_connection.flushall()
+        assert consume(redis_connection, timeout_s=5)
 
 
 def test_nothing_is_touched_before_the_app_starts(tmp_path: Path) -> None:
