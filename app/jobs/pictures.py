@@ -144,13 +144,18 @@ def _plain(image: Image.Image) -> Picture:
     return Picture(data, Given(sha256, plain.width, plain.height, marks_of(plain)))
 
 
+def _as(image: Image.Image, mode: str) -> Image.Image:
+    # A conversion to what it is already would be a second picture beside it, and they are large.
+    return image if image.mode == mode else image.convert(mode)
+
+
 def _in_eight_bit(image: Image.Image) -> Image.Image:
     """RGB, or RGBA if a pixel is not wholly opaque."""
     if image.mode.startswith("I"):
         # Grey in 16 bit: a plain conversion would cut it off at 255.
         return image.convert("I").point(lambda level: level * (1 / 257) + 0.5).convert("L").convert("RGB")
     if not image.has_transparency_data:
-        return image.convert("RGB")
-    whole = image.convert("RGBA")
+        return _as(image, "RGB")
+    whole = _as(image, "RGBA")
     is_opaque = whole.getchannel("A").getextrema() == (255, 255)
     return whole.convert("RGB") if is_opaque else whole
