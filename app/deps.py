@@ -2,7 +2,7 @@
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Path, Request
@@ -89,10 +89,17 @@ def principal(
 
     A key that is shown counts alone, even if it is wrong.  Raises: Unauthorized; TooOften.
     """
-    keys = house.store.keys
-    if known := keys.admit(key) if key is not None else keys.admit_session(session) if session is not None else None:
+    known = _admitted(house, key, session)
+    if known is not LOCAL:
         request.state.is_signed_in = key is None
         _count(house, known)
+    return known
+
+
+def _admitted(house: House, key: str | None, session: str | None) -> Principal:
+    """Who comes in with these.  Raises: Unauthorized."""
+    keys = house.store.keys
+    if known := keys.admit(key) if key is not None else keys.admit_session(session) if session is not None else None:
         return known
     if keys.exist():
         is_wrong = key is not None
@@ -113,6 +120,39 @@ def _count(house: House, known: Principal) -> None:
 
 
 Asking = Annotated[Principal, Depends(principal)]
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What somebody came in with, to be looked at again while they wait for an answer."""
+
+    principal: Principal
+    key: str | None = field(repr=False)
+    session: str | None = field(repr=False)
+    house: House = field(repr=False, compare=False)
+
+    @property
+    def owner(self) -> str:
+        """Whose the jobs are that are asked for with it."""
+        return self.principal.name
+
+    def check(self) -> None:
+        """Return if it still lets the same principal in.  Raises: Unauthorized; StoreUnavailable."""
+        if _admitted(self.house, self.key, self.session) != self.principal:
+            raise Unauthorized("Who may ask here has changed: ask again.")
+
+
+async def shown_pass(
+    asking: Asking,
+    house: Annotated[House, Depends(house)],
+    key: Annotated[str | None, Depends(shown_key)],
+    session: Session,
+) -> Pass:
+    """What the request came in with."""
+    return Pass(asking, key, session, house)
+
+
+Shown = Annotated[Pass, Depends(shown_pass)]
 
 
 async def owner(asking: Asking) -> str:

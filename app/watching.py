@@ -3,14 +3,14 @@
 Whoever waits looks at the row first, then listens to the job's event stream through the one reader of this
 process, and looks at the row again whenever the stream speaks of a new state, and every so often anyway: the
 stream is a hint, and Redis may be away.  Of those who look because they heard nothing, all who wait for one job share
-a look.
+a look.  As often it is looked at whether whoever waits still may: keys are revoked, and people sign out.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import ServerSentEvent
@@ -22,11 +22,21 @@ from app.jobs.store import Job, State, Store
 # How far a page may lag behind while Redis is away, and how often it learns its place in the queue.
 LOOK_S = 2.0
 
+# How old a look may be at what one who waits came in with; where all is silent, LOOK_S more go by until the next.
+GUARD_S = 1.0
+
 # How old a look may be that is shared, and how many are kept.
 RECENT_S = 1.0
 _MANY = 1000
 
 Seen = TypeVar("Seen")
+
+
+class Pass(Hashable, Protocol):
+    """What somebody came in with; those who wait with equal ones share a look."""
+
+    def check(self) -> None:
+        """Return if it still lets them in.  Raises: Unauthorized; StoreUnavailable."""
 
 
 class Watch:
@@ -38,6 +48,7 @@ class Watch:
         self._reader = reader
         self._is_closing = False
         self._looks: dict[tuple[str, str], tuple[float, Any]] = {}
+        self._passes: dict[Pass, float] = {}
 
     @property
     def is_closing(self) -> bool:
@@ -50,12 +61,14 @@ class Watch:
             self._is_closing = True
             await self._reader.close()
 
-    async def change(self, job: Job, *, until_done: bool, wait_s: float) -> Job:
+    async def change(self, job: Job, shown: Pass, *, until_done: bool, wait_s: float) -> Job:
         """The job as soon as it has ended, or (unless `until_done`) has another state than `job` has.
 
         After `wait_s` seconds, or when the service stops, the job as it is then.
+        Raises: Unauthorized once what was `shown` lets nobody in; StoreUnavailable.
         """
         deadline = asyncio.get_running_loop().time() + wait_s
+        guard = _Guard(self, shown)
         # First the place in the stream, then the row: what happens in between is heard, not missed.
         heard = await self._reader.latest(job.id)
         seen = await self._read(job, is_news=True)
@@ -65,6 +78,7 @@ class Watch:
                 break
             events = await self._reader.wait(job.id, heard, min(left_s, LOOK_S))
             heard = events[-1].id if events else heard
+            await guard.check()
             if _calls_for_a_look(events):
                 seen = await self._read(job, is_news=bool(events))
         return seen
@@ -74,11 +88,13 @@ class Watch:
         told = (event.data.get("preview") for event in await self._reader.recent(job.id) if event.event == "progress")
         return next((uri for uri in told if isinstance(uri, str)), None)
 
-    async def follow(self, job: Job, last_id: str | None) -> AsyncIterator[ServerSentEvent]:
+    async def follow(self, job: Job, shown: Pass, last_id: str | None) -> AsyncIterator[ServerSentEvent]:
         """How the job's row is, then what happens after `last_id` (None: after now), until the job has ended.
 
         Only entries of the stream carry an id, so a client that comes back names the last of those.
+        Raises: Unauthorized once what was `shown` lets nobody in.
         """
+        guard = _Guard(self, shown)
         heard = await self._reader.latest(job.id) if last_id is None else last_id
         facts: Mapping[str, Any] | None = None
         said = facts
@@ -96,6 +112,8 @@ class Watch:
             # Of a job that has ended, only what a returning client missed is left to say.
             events = await self._reader.wait(job.id, heard, 0 if job.state.is_terminal else LOOK_S)
             is_news = bool(events)
+            with suppress(StoreUnavailable):
+                await guard.check()
             for event in events:
                 heard = event.id
                 yield ServerSentEvent(event=event.event, data=event.data, id=event.id)
@@ -111,6 +129,22 @@ class Watch:
     async def _read(self, job: Job, *, is_news: bool) -> Job:
         """The row; unless there is news of it, as somebody saw it a moment ago."""
         return await self._look("row", job, is_news, lambda: self._store.get(job.id, job.owner))
+
+    async def look_at(self, shown: Pass) -> None:
+        """Return if it still lets somebody in, or one of those who wait with it looks just now, or did a moment ago.
+
+        Raises: Unauthorized; StoreUnavailable.
+        """
+        now = asyncio.get_running_loop().time()
+        if now - self._passes.get(shown, -GUARD_S) < GUARD_S:
+            return
+        self._passes = {one: at for one, at in self._passes.items() if now - at < GUARD_S} | {shown: now}
+        try:
+            await run_in_threadpool(shown.check)
+        except BaseException:
+            # Everybody else finds that out too.
+            self._passes.pop(shown, None)
+            raise
 
     async def _look(self, what: str, job: Job, is_news: bool, look: Callable[[], Seen]) -> Seen:
         began = asyncio.get_running_loop().time()
@@ -133,6 +167,22 @@ class Watch:
             "position": position,
             "progress": {"step": job.progress.step, "steps": job.progress.steps},
         }
+
+
+class _Guard:
+    """Looks every so often at what one who waits came in with, however much the stream has to say."""
+
+    def __init__(self, watch: Watch, shown: Pass) -> None:
+        self._watch = watch
+        self._shown = shown
+        self._looked_at = asyncio.get_running_loop().time()
+
+    async def check(self) -> None:
+        """Return if it is not due, or whoever waits still may.  Raises: Unauthorized; StoreUnavailable."""
+        now = asyncio.get_running_loop().time()
+        if now - self._looked_at >= GUARD_S:
+            self._looked_at = now
+            await self._watch.look_at(self._shown)
 
 
 def _calls_for_a_look(events: list[Event]) -> bool:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from fastapi import Request
 
 from app import desk
-from app.deps import House
+from app.deps import House, Pass
 from app.dialects.pictures import Shape
 from app.dialects.sizing import made_size, written
 from app.errors import Unavailable
@@ -63,10 +63,11 @@ def place(house: House, dialect: str, order: Order, owner: str, *, again: bool =
     return desk.submit_once(house, order.wish, owner, lambda tell, *of: tell(*of), idempotency, order.given)
 
 
-async def ended(house: House, job: Job, request: Request | None = None) -> Job:
+async def ended(house: House, job: Job, shown: Pass, request: Request | None = None) -> Job:
     """The job when it has ended, however long that takes.
 
-    Raises: Left if the client of the `request` does not wait for it; Unavailable if the service stops before.
+    Raises: Left if the client of the `request` does not wait for it; Unauthorized once what it has `shown` lets
+    nobody in; Unavailable if the service stops before.
     """
     while not job.state.is_terminal:
         if request is not None and await request.is_disconnected():
@@ -74,7 +75,7 @@ async def ended(house: House, job: Job, request: Request | None = None) -> Job:
         if house.watch.is_closing:
             raise Unavailable("The service stops just now; the job goes on when it is back.")
         try:
-            job = await house.watch.change(job, until_done=True, wait_s=_LOOK_S)
+            job = await house.watch.change(job, shown, until_done=True, wait_s=_LOOK_S)
         except StoreUnavailable:
             # Nothing is lost by a database that is away for a while.
             await asyncio.sleep(1)

@@ -11,7 +11,7 @@ import structlog
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import KEEPALIVE_COMMENT, ServerSentEvent, format_sse_event
 
-from app.deps import House
+from app.deps import House, Pass
 from app.dialects import pictures
 from app.dialects.asking import ended, params_of
 from app.dialects.errors import Said, openai_error, problem_of_job
@@ -55,13 +55,15 @@ async def answer(house: House, job: Job, shape: Shape, *, url_base: str | None =
     )
 
 
-async def events(house: House, job: Job, shape: Shape, kind: str, partial_images: int) -> AsyncIterator[bytes]:
+async def events(
+    house: House, job: Job, shown: Pass, shape: Shape, kind: str, partial_images: int
+) -> AsyncIterator[bytes]:
     """The job as a stream: up to so many previews, spread evenly over its steps, then each of its pictures.
 
     `kind` is image_generation or image_edit.  An error is an event as well: the response has begun.
     """
     try:
-        async for heard in _kept_alive(_told(house, job, shape, kind, partial_images)):
+        async for heard in _kept_alive(_told(house, job, shown, shape, kind, partial_images)):
             if heard is None:
                 yield KEEPALIVE_COMMENT
             else:
@@ -74,7 +76,9 @@ async def events(house: House, job: Job, shape: Shape, kind: str, partial_images
         yield format_sse_event(data_str=json.dumps(openai_error(Said.of(problem))), event="error")
 
 
-async def _told(house: House, job: Job, shape: Shape, kind: str, partial_images: int) -> AsyncIterator[StreamedOut]:
+async def _told(
+    house: House, job: Job, shown: Pass, shape: Shape, kind: str, partial_images: int
+) -> AsyncIterator[StreamedOut]:
     sent = 0
 
     def event(name: str, b64_json: str, index: int | None = None, usage: UsageOut | None = None) -> StreamedOut:
@@ -89,13 +93,13 @@ async def _told(house: House, job: Job, shape: Shape, kind: str, partial_images:
         )
 
     sized = Shape(_size(job, shape), shape.format, shape.quality)
-    async for heard in house.watch.follow(job, BEGINNING):
+    async for heard in house.watch.follow(job, shown, BEGINNING):
         uri = _preview_due(heard, sent / partial_images) if sent < partial_images else None
         picture = None if uri is None else await run_in_threadpool(pictures.preview, uri, sized)
         if picture is not None:
             yield event("partial_image", pictures.base64_of(picture), sent)
             sent += 1
-    done = await ended(house, job)
+    done = await ended(house, job, shown)
     if done.state is not State.SUCCEEDED:
         raise problem_of_job(done)
     for image in done.images:

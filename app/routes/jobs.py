@@ -7,7 +7,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.openapi.models import Example
 
 from app import desk
-from app.deps import House, Id, Inside, Owner, OwnJob, Viewer, json_only
+from app.deps import House, Id, Inside, Owner, OwnJob, Shown, Viewer, json_only
 from app.errors import (
     BadRequest,
     Conflict,
@@ -130,6 +130,7 @@ def index(
 async def show(
     job: OwnJob,
     house: Inside,
+    shown: Shown,
     wait: Annotated[
         float,
         Query(ge=0, le=MAX_WAIT_S, allow_inf_nan=False, description="seconds to wait for a change of state"),
@@ -138,7 +139,7 @@ async def show(
 ) -> JobOut:
     """One job.  With `wait`: at once if it has ended, else at its next change of state or after the wait."""
     if wait > 0:
-        job = await house.watch.change(job, until_done=until == "done", wait_s=wait)
+        job = await house.watch.change(job, shown, until_done=until == "done", wait_s=wait)
     return await run_in_threadpool(_out, house, job)
 
 

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 
-from app.deps import House, Inside, Owner, json_only
+from app.deps import House, Inside, Pass, Shown, json_only
 from app.dialects import asking, openai, pictures
 from app.dialects.asking import Left, Order
 from app.dialects.errors import NotNow, Undeveloped, Unwanted
@@ -105,17 +105,17 @@ Again = Annotated[bool, Depends(asks_again)]
     responses=PICTURES,
     dependencies=[Depends(json_only)],
 )
-async def generate(asked: GenerationIn, house: Inside, owner: Owner, request: Request, again: Again) -> Response:
+async def generate(asked: GenerationIn, house: Inside, shown: Shown, request: Request, again: Again) -> Response:
     """Pictures from words.  The answer comes when they are done; the job goes on if the client leaves."""
     order, shape = await run_in_threadpool(openai.generation, house, asked)
-    return await _developed(house, order, shape, asked, owner, request, again)
+    return await _developed(house, order, shape, asked, shown, request, again)
 
 
 @router.post(
     "/images/edits", operation_id="openaiEdit", response_model=None, responses=PICTURES, openapi_extra=EDIT_BODY
 )
 async def edit(
-    sent: Annotated[Sent, Depends(sent_edit)], house: Inside, owner: Owner, request: Request, again: Again
+    sent: Annotated[Sent, Depends(sent_edit)], house: Inside, shown: Shown, request: Request, again: Again
 ) -> Response:
     """Pictures from a picture and words; with a mask, only where that is transparent."""
 
@@ -125,7 +125,7 @@ async def edit(
         return openai.edit(house, sent.said, image, mask)
 
     order, shape = await run_in_threadpool(ordered)
-    return await _developed(house, order, shape, sent.said, owner, request, again)
+    return await _developed(house, order, shape, sent.said, shown, request, again)
 
 
 @router.get(
@@ -158,16 +158,16 @@ def model(model: str, house: Inside) -> OfferedOut:
 
 
 async def _developed(
-    house: House, order: Order, shape: Shape, asked: GenerationIn, owner: str, request: Request, again: bool
+    house: House, order: Order, shape: Shape, asked: GenerationIn, shown: Pass, request: Request, again: bool
 ) -> Response:
-    job = await run_in_threadpool(lambda: asking.place(house, openai.NAME, order, owner, again=again))
+    job = await run_in_threadpool(lambda: asking.place(house, openai.NAME, order, shown.owner, again=again))
     headers = asking.headers_of(job, shape)
     if asked.stream:
         kind = "image_edit" if isinstance(asked, EditIn) else "image_generation"
-        stream = events(house, job, shape, kind, asked.partial_images or 0)
+        stream = events(house, job, shown, shape, kind, asked.partial_images or 0)
         return StreamingResponse(stream, media_type="text/event-stream", headers={**headers, **UNKEPT})
     try:
-        done = await asking.ended(house, job, request)
+        done = await asking.ended(house, job, shown, request)
     except Left:
         return Response(status_code=499)
     url_base = str(request.base_url) if asked.response_format == "url" else None

@@ -10,7 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
 
 from app import desk
-from app.deps import House, Inside, Owner, json_only
+from app.deps import House, Inside, Owner, Pass, Shown, json_only
 from app.dialects import asking, pictures, sdapi, sdapi_answers, sdapi_extra
 from app.dialects.asking import Left, Order
 from app.dialects.errors import NotNow, Undeveloped, problem_of_job
@@ -48,15 +48,15 @@ JSON = [Depends(json_only)]
 
 
 @router.post("/txt2img", operation_id="sdapiTxt2img", response_model=None, responses=WORK, dependencies=JSON)
-async def txt2img(asked: Txt2ImgIn, house: Inside, owner: Owner, request: Request) -> Response:
+async def txt2img(asked: Txt2ImgIn, house: Inside, shown: Shown, request: Request) -> Response:
     """Pictures from words.  The answer comes when they are done; the job goes on if the client leaves."""
-    return await _developed(house, asked, lambda: sdapi.from_words(house, asked, owner), owner, request)
+    return await _developed(house, asked, lambda: sdapi.from_words(house, asked, shown.owner), shown, request)
 
 
 @router.post("/img2img", operation_id="sdapiImg2img", response_model=None, responses=WORK, dependencies=JSON)
-async def img2img(asked: Img2ImgIn, house: Inside, owner: Owner, request: Request) -> Response:
+async def img2img(asked: Img2ImgIn, house: Inside, shown: Shown, request: Request) -> Response:
     """Pictures from a picture and words; with a mask, only what is white there is painted anew."""
-    return await _developed(house, asked, lambda: sdapi.from_picture(house, asked, owner), owner, request)
+    return await _developed(house, asked, lambda: sdapi.from_picture(house, asked, shown.owner), shown, request)
 
 
 @router.post(
@@ -66,15 +66,15 @@ async def img2img(asked: Img2ImgIn, house: Inside, owner: Owner, request: Reques
     responses={**WORK, 200: {"model": ExtraOut}},
     dependencies=JSON,
 )
-async def extra_single_image(asked: ExtraIn, house: Inside, owner: Owner, request: Request) -> Response:
+async def extra_single_image(asked: ExtraIn, house: Inside, shown: Shown, request: Request) -> Response:
     """A picture made larger: by a model, or by scaling alone where `upscaler_1` says so."""
     way = await run_in_threadpool(sdapi_extra.way_of, house, asked)
     file, said = way.file, way.said
     if way.order is not None:
         order = way.order
-        job = await run_in_threadpool(lambda: asking.place(house, sdapi.NAME, order, owner))
+        job = await run_in_threadpool(lambda: asking.place(house, sdapi.NAME, order, shown.owner))
         try:
-            job = await asking.ended(house, job, request)
+            job = await asking.ended(house, job, shown, request)
         except Left:
             return Response(status_code=499)
         if job.state is not State.SUCCEEDED:
@@ -122,15 +122,15 @@ def interrupt(house: Inside, owner: Owner, tasks: BackgroundTasks) -> dict[str, 
 
 
 async def _developed(
-    house: House, asked: AskedIn, order_of: Callable[[], tuple[Order, Shape]], owner: str, request: Request
+    house: House, asked: AskedIn, order_of: Callable[[], tuple[Order, Shape]], shown: Pass, request: Request
 ) -> Response:
     def placed() -> tuple[Job, Shape]:
         order, shape = order_of()
-        return asking.place(house, sdapi.NAME, order, owner), shape
+        return asking.place(house, sdapi.NAME, order, shown.owner), shape
 
     job, shape = await run_in_threadpool(placed)
     try:
-        done = await asking.ended(house, job, request)
+        done = await asking.ended(house, job, shown, request)
     except Left:
         return Response(status_code=499)
     answer = await sdapi_answers.answer(house, done, shape, asked)
