@@ -140,7 +140,7 @@ def prune(
     older_than: Annotated[str, typer.Option(help="How long ago they ended, at least: 30d, 12h.")] = "30d",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
 ) -> None:
-    """Delete jobs that ended long ago, with their images, and files that nothing needs."""
+    """Delete jobs that ended long ago, with their images, forgotten studies, and files that nothing needs."""
     from app import retention
     from app.jobs.storage import open_storage
     from app.jobs.store import open_store
@@ -149,13 +149,11 @@ def prune(
     seconds = retention.seconds(older_than)
     storage = open_storage(settings.resolved_storage_url)
     gone = retention.prune(open_store(settings), storage, seconds, dry_run=dry_run)
+    what = f"{gone.jobs} jobs with {gone.images} images and {gone.studies} studies in {gone.files} files"
     if dry_run:
-        typer.echo(f"Would delete {gone.jobs} jobs with {gone.images} images in {gone.files} files.")
+        typer.echo(f"Would delete {what}.")
     else:
-        typer.echo(
-            f"Deleted {gone.jobs} jobs with {gone.images} images in {gone.files} files, and {gone.orphans} files "
-            "that nothing needed."
-        )
+        typer.echo(f"Deleted {what}, and {gone.orphans} files that nothing needed.")
 
 
 @cli.command()

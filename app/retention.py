@@ -20,6 +20,7 @@ class Gone:
     images: int
     files: int
     orphans: int
+    studies: int = 0
 
 
 def seconds(words: str) -> int:
@@ -40,15 +41,16 @@ def prune(store: Store, storage: Storage, older_than_s: float, *, dry_run: bool 
     It may be killed anywhere: what it left, the next one or a worker finds.
     Raises: StoreUnavailable; StorageError.
     """
-    jobs = images = files = 0
+    jobs = images = studies = files = 0
     while not dry_run and store.ledger.tally():
         pass
-    after: int | None = 0
-    while after is not None:
-        pruned = store.ledger.prune(older_than_s, after, keep=dry_run)
-        if not dry_run:
-            for key in pruned.keys:
-                storage.delete(key)
-        jobs, images, files = jobs + pruned.jobs, images + pruned.images, files + len(pruned.keys)
-        after = pruned.last
-    return Gone(jobs, images, files, orphans=0 if dry_run else remove_orphans(store, storage))
+    for prune_some in (store.ledger.prune, store.ledger.prune_studies):
+        after: int | None = 0
+        while after is not None:
+            pruned = prune_some(older_than_s, after, keep=dry_run)
+            if not dry_run:
+                for key in pruned.keys:
+                    storage.delete(key)
+            jobs, images, studies = jobs + pruned.jobs, images + pruned.images, studies + pruned.studies
+            files, after = files + len(pruned.keys), pruned.last
+    return Gone(jobs, images, files, orphans=0 if dry_run else remove_orphans(store, storage), studies=studies)

@@ -1,5 +1,5 @@
-"""The sweep of files: what a lost attempt left, what was deleted long ago, and pictures that no job needs, are
-removed, nothing else."""
+"""The sweep of files: what a lost attempt left, what was deleted long ago, and pictures that no job and no study needs,
+are removed, nothing else."""
 
 from collections.abc import Iterable
 from itertools import chain
@@ -12,7 +12,7 @@ _AT_ONCE = 1000
 
 
 def remove_orphans(store: Store, storage: Storage) -> int:
-    """Delete every file of a job or blob that no row needs now or ever will again; returns how many there were.
+    """Delete every file of a job, blob or study that no row needs now or ever will again; returns how many there were.
 
     Any process may do this at any time: a file that was an orphan once stays one.
     Raises: StoreUnavailable; StorageError.

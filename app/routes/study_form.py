@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from random import Random
 from typing import get_args
-from uuid import uuid4
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
@@ -73,8 +72,7 @@ def new_study(house: House, owner: str, form: Wanted, chance: Random) -> NewStud
     # Two that show the same are harder to tell apart, and fairer to compare.
     pairs = pair_up(ours, theirs, lambda source: source.about)[:MAX_PAIRS]
     pictures, (width, height) = alike([_data(source) for pair in pairs for source in pair])
-    folder = f"studies/{uuid4().hex}"
-    keys = [f"{folder}/{number:04}.png" for number in range(len(pictures))]
+    keys = house.store.studies.new_keys(len(pictures))
     for key, data in zip(keys, pictures, strict=True):
         house.storage.put(key, data)
     kept = tuple(

@@ -93,9 +93,9 @@ def test_the_command_says_what_it_did_in_numbers(
         CliRunner().invoke(cli, ["prune", *options]).output for options in (["--dry-run"], [], ["--older-than", "1w"])
     ]
     assert said == [
-        "Would delete 1 jobs with 2 images in 4 files.\n",
-        "Deleted 1 jobs with 2 images in 4 files, and 0 files that nothing needed.\n",
-        "Deleted 0 jobs with 0 images in 0 files, and 0 files that nothing needed.\n",
+        "Would delete 1 jobs with 2 images and 0 studies in 4 files.\n",
+        "Deleted 1 jobs with 2 images and 0 studies in 4 files, and 0 files that nothing needed.\n",
+        "Deleted 0 jobs with 0 images and 0 studies in 0 files, and 0 files that nothing needed.\n",
     ]
 
 

@@ -97,6 +97,12 @@ def add_upload(connection: Connection, sha256: str, owner: str, settings: Settin
     return upload(connection, upload_id, owner)
 
 
+def has_uploaded(connection: Connection, sha256: str, owner: str) -> bool:
+    """Whether an upload of the owner's names the blob."""
+    is_theirs = (uploads.c.sha256 == sha256, uploads.c.owner == owner, uploads.c.expires_at > database_now())
+    return connection.execute(select(uploads.c.id).where(*is_theirs).limit(1)).first() is not None
+
+
 def upload(connection: Connection, upload_id: str, owner: str) -> Upload:
     """One upload that has not expired.  Raises: NotFound."""
     query = _uploads().where(uploads.c.id == upload_id, uploads.c.owner == owner, uploads.c.expires_at > database_now())

@@ -12,6 +12,7 @@ from app.jobs.tables import choices
 
 _DEFAULT_MODEL = "default_model"
 _PRUNE_AT_ONCE = 500
+_STUDIES_AT_ONCE = 20
 
 
 class Ledger:
@@ -40,6 +41,12 @@ class Ledger:
         transaction = self._transactions.reading() if keep else self._transactions.writing()
         with transaction as connection:
             return pruning.prune(connection, older_than_s, after, _PRUNE_AT_ONCE, keep=keep)
+
+    def prune_studies(self, older_than_s: float, after: int = 0, *, keep: bool = False) -> Pruned:
+        """The same for studies that nobody began or answered since."""
+        transaction = self._transactions.reading() if keep else self._transactions.writing()
+        with transaction as connection:
+            return pruning.prune_studies(connection, older_than_s, after, _STUDIES_AT_ONCE, keep=keep)
 
     def default_model(self) -> str:
         """The model for those who name none: the environment's, else the one that was chosen, else the built-in."""

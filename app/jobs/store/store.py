@@ -11,7 +11,18 @@ from app.jobs.failures import Reason, StoreUnavailable
 from app.jobs.migrations import migrate
 from app.jobs.settings import Settings
 from app.jobs.spec import Params
-from app.jobs.store import claiming, fairness, finishing, inputs, quotas, reading, registering, submitting, sweeping
+from app.jobs.store import (
+    claiming,
+    fairness,
+    finishing,
+    inputs,
+    quotas,
+    reading,
+    registering,
+    study_files,
+    submitting,
+    sweeping,
+)
 from app.jobs.store.dialects import Dialects
 from app.jobs.store.fairness import Room
 from app.jobs.store.gallery import Gallery
@@ -59,7 +70,7 @@ class Store:
         self.keys = Keyring(self._transactions, settings)
         self.ledger = Ledger(self._transactions, settings)
         self.dialects = Dialects(self._transactions)
-        self.studies = Studies(self._transactions)
+        self.studies = Studies(self._transactions, settings)
         self.gallery = Gallery(self._transactions, settings)
         self.quotes = Quotes(self._transactions, settings)
         self.inquiries = Inquiries(self._transactions, settings)
@@ -211,10 +222,11 @@ class Store:
             return sweeping.sweep(connection, self._settings)
 
     def orphans(self, keys: Iterable[str]) -> set[str]:
-        """Those of the files `keys`, of jobs and blobs, that no row needs now or ever will again."""
-        keys = list(keys)
+        """Those of the files `keys`, of jobs, blobs and studies, that no row needs now or ever will again."""
+        keys, unpinned_s = list(keys), self._settings.unpinned_s
         with self._transactions.reading() as connection:
-            return sweeping.orphans(connection, keys) | inputs.orphans(connection, keys, self._settings.unpinned_s)
+            left = inputs.orphans(connection, keys, unpinned_s) | study_files.orphans(connection, keys, unpinned_s)
+            return sweeping.orphans(connection, keys) | left
 
     def is_orphan(self, key: str) -> bool:
         """Whether no row needs this job file now or ever will again."""
@@ -246,6 +258,11 @@ class Store:
         """Let `owner` name a blob, for as long as the settings say.  Raises: InputGone; QuotaReached."""
         with self._transactions.writing() as connection:
             return inputs.add_upload(connection, sha256, owner, self._settings)
+
+    def has_uploaded(self, sha256: str, owner: str) -> bool:
+        """Whether an upload of `owner`'s that has not expired names this blob."""
+        with self._transactions.reading() as connection:
+            return inputs.has_uploaded(connection, sha256, owner)
 
     def upload(self, upload_id: str, owner: str) -> Upload:
         """One upload that has not expired.  Raises: NotFound."""

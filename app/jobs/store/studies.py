@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from app.jobs.database import Transactions
-from app.jobs.store import studying
+from app.jobs.settings import Settings
+from app.jobs.store import study_files, studying
 from app.jobs.store.studying import Choice, NewStudy, NewTrial, Pair, Study, Trial
 
 
@@ -13,13 +14,21 @@ class Studies:
     Those that name a study raise NotFound if it is somebody else's; where no owner is named, none is.
     """
 
-    def __init__(self, transactions: Transactions) -> None:
-        """Keep the studies where `transactions` lead."""
+    def __init__(self, transactions: Transactions, settings: Settings) -> None:
+        """Keep the studies where `transactions` lead; `settings` say how long a file may wait for its row."""
         self._transactions = transactions
+        self._settings = settings
+
+    def new_keys(self, count: int) -> list[str]:
+        """Where to write so many pictures of a new study: keys that nobody ever had."""
+        with self._transactions.reading() as connection:
+            return study_files.new_keys(connection, count)
 
     def create(self, owner: str, new: NewStudy) -> str:
-        """A new study, whose pictures lie in the storage already; returns its id."""
+        """A new study, whose pictures lie in the storage already, under `new_keys`; returns its id."""
         with self._transactions.writing() as connection:
+            keys = [key for pair in new.pairs for key in (pair.a_key, pair.b_key)]
+            study_files.check_fresh(connection, keys, self._settings.unpinned_s)
             return studying.create(connection, owner, new)
 
     def all(self, owner: str | None) -> list[Study]:

@@ -10,9 +10,13 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image as Pixels
 
+from app.jobs.failures import StoreUnavailable
+from app.jobs.orphans import remove_orphans
 from app.jobs.settings import Settings
 from app.jobs.storage import open_storage
-from app.jobs.store import Job, Store
+from app.jobs.store import Job, Store, open_store
+from app.jobs.store.studies import Studies
+from app.jobs.store.studying import NewStudy
 from app.study.pictures import REFERENCE, reference
 from tests.app.pictures import photo
 
@@ -167,6 +171,23 @@ def test_a_study_outlasts_its_prints_and_can_be_deleted(
     assert client.post(f"{study}/delete").headers["location"] == "/study"
     assert client.get(path).status_code == 404
     assert client.get(study).status_code == 404
+    assert list(storage.list("studies")) == []
+
+
+def test_pictures_whose_study_could_not_be_committed_are_swept_away(
+    client: TestClient, settings: Settings, prints: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def goes_away(studies: Studies, owner: str, new: NewStudy) -> str:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(Studies, "create", goes_away)
+    fields = {"name": "Cats", "kind": "preferred", "a": prints[:1], "b": prints[3:4]}
+    assert client.post("/study", data=fields, files=NO_FILE).status_code == 503
+    storage = open_storage(settings.resolved_storage_url)
+    assert len(list(storage.list("studies"))) == 2
+    later = open_store(settings.model_copy(update={"unpinned_s": 0.001}))
+    assert remove_orphans(later, storage) == 2
+    later.close()
     assert list(storage.list("studies")) == []
 
 
