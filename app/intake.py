@@ -18,7 +18,22 @@ if TYPE_CHECKING:
 
 def upload(house: House, data: bytes, owner: str) -> Upload:
     """Keep a file for its owner to name.  Raises: BadPicture; QuotaReached; StoreUnavailable; StorageError."""
+    return _uploaded(house, _plain(data), owner)
+
+
+def keep(house: House, data: bytes, owner: str) -> Given:
+    """Store a picture for a job that its owner asks for at once.
+
+    It counts as an upload of theirs, once as long as that lasts, however often it is sent.
+    Raises: BadPicture; Busy; QuotaReached; StoreUnavailable; StorageError.
+    """
     picture = _plain(data)
+    if house.store.has_uploaded(picture.given.sha256, owner):
+        return blobs.keep(house.store, house.storage, picture).given
+    return _uploaded(house, picture, owner).blob.given
+
+
+def _uploaded(house: House, picture: "Picture", owner: str) -> Upload:
     # Asked before anything is written, so that nobody fills the storage with what is then refused.
     house.store.check_upload(owner, len(picture.data))
     return house.store.add_upload(blobs.keep(house.store, house.storage, picture).sha256, owner)
@@ -27,14 +42,26 @@ def upload(house: House, data: bytes, owner: str) -> Upload:
 def fetch(house: House, wish: Wish, owner: str) -> dict[str, Given]:
     """What is known of every picture that the wish names, by role; from here on each of them is stored.
 
-    Raises: SpecError naming the field whose picture is none, or not the owner's; StoreUnavailable; StorageError.
+    Raises: SpecError naming the field whose picture is none, or not the owner's; QuotaReached; StoreUnavailable;
+    StorageError.
     """
-    return {role: _given(house, role, reference, owner, keep) for role, reference in wish.references.items()}
+
+    def stored(kind: str, data: bytes) -> Given:
+        # What lies here already is theirs; what comes with the wish is an upload like any other.
+        if kind == "data":
+            return keep(house, data, owner)
+        return blobs.keep(house.store, house.storage, _plain(data)).given
+
+    return {role: _given(house, role, reference, owner, stored) for role, reference in wish.references.items()}
 
 
 def look_at(house: House, wish: Wish, owner: str) -> dict[str, Given]:
     """What is known of every picture that the wish names, by role; nothing is stored.  Raises: as `fetch`."""
-    return {role: _given(house, role, reference, owner, _seen) for role, reference in wish.references.items()}
+
+    def seen(kind: str, data: bytes) -> Given:
+        return _plain(data).given
+
+    return {role: _given(house, role, reference, owner, seen) for role, reference in wish.references.items()}
 
 
 def recipe(data: bytes) -> "Recipe":
@@ -53,30 +80,18 @@ def recipe(data: bytes) -> "Recipe":
         raise BadPicture("must be a whole PNG, JPEG or WebP file") from error
 
 
-def _given(house: House, role: str, reference: str, owner: str, known: Callable[[House, bytes], Given]) -> Given:
+def _given(house: House, role: str, reference: str, owner: str, known: Callable[[str, bytes], Given]) -> Given:
     kind, rest = split(reference)
     try:
         if kind == "upload":
             return house.store.upload(rest, owner).blob.given
         data = _decoded(rest) if kind == "data" else house.storage.get(house.store.image(rest, owner).key)
-        return known(house, data)
+        return known(kind, data)
     except (NotFound, NoSuchFile) as error:
         lasting = "upload of yours that has not expired" if kind == "upload" else "image of yours"
         raise SpecError(role, f"{kind}:...", f"must name an {lasting}") from error
     except BadPicture as error:
         raise SpecError(role, f"{kind}:...", str(error)) from error
-
-
-def keep(house: House, data: bytes) -> Given:
-    """Store a picture for a job that is asked for at once; nobody can name it.
-
-    Raises: BadPicture; Busy; StoreUnavailable; StorageError.
-    """
-    return blobs.keep(house.store, house.storage, _plain(data)).given
-
-
-def _seen(house: House, data: bytes) -> Given:
-    return _plain(data).given
 
 
 def _plain(data: bytes) -> "Picture":

@@ -128,13 +128,13 @@ def enlarged(data: bytes, size: Size, *, nearest: bool = False) -> bytes:
         return _file(ImageOps.fit(picture, size, method), Shape(size))
 
 
-def keep(house: House, data: bytes, field: str) -> Given:
+def keep(house: House, data: bytes, field: str, owner: str) -> Given:
     """Store what a client sent in `field`, for the job it wants.
 
-    Raises: SpecError if it is no picture; Busy; StoreUnavailable; StorageError.
+    Raises: SpecError if it is no picture; Busy; QuotaReached; StoreUnavailable; StorageError.
     """
     try:
-        return intake.keep(house, data)
+        return intake.keep(house, data, owner)
     except BadPicture as error:
         raise SpecError(field, "a file", str(error)) from error
 

@@ -43,12 +43,12 @@ def from_picture(house: House, asked: Img2ImgIn, owner: str) -> tuple[Order, Sha
     """A picture from a picture and words; with a mask, only what it marks is painted anew.
 
     The picture is first made as large as the result shall be.
-    Raises: CatalogueEmpty; SpecError; Invalid; Busy; StoreUnavailable; StorageError.
+    Raises: CatalogueEmpty; SpecError; Invalid; Busy; QuotaReached; StoreUnavailable; StorageError.
     """
     size = _bounded((asked.width, asked.height), asked)
-    given = {"image": _kept(house, asked.init_images[0], "init_images", size, asked.resize_mode)}
+    given = {"image": _kept(house, asked.init_images[0], "init_images", size, asked.resize_mode, owner)}
     if asked.mask is not None:
-        given["mask"] = _kept(house, asked.mask, "mask", size, asked.resize_mode)
+        given["mask"] = _kept(house, asked.mask, "mask", size, asked.resize_mode, owner)
     task = "inpaint" if "mask" in given else "image_to_image"
     entry = model_for(house, asked, task, owner)
     fields = {role: named(each) for role, each in given.items()} | _common(asked, entry)
@@ -109,9 +109,9 @@ def bytes_of(text: str, field: str) -> bytes:
         raise SpecError(field, "a text", "must be a picture in base64") from error
 
 
-def _kept(house: House, text: str, field: str, size: Size, resize_mode: int) -> Given:
+def _kept(house: House, text: str, field: str, size: Size, resize_mode: int, owner: str) -> Given:
     data = pictures.resized(bytes_of(text, field), field, size, ("stretch", "crop", "fill", "stretch")[resize_mode])
-    return pictures.keep(house, data, field)
+    return pictures.keep(house, data, field, owner)
 
 
 def _final_size(asked: Txt2ImgIn) -> Size:

@@ -32,10 +32,10 @@ class Way:
     order: Order | None = None
 
 
-def way_of(house: House, asked: ExtraIn) -> Way:
+def way_of(house: House, asked: ExtraIn, owner: str) -> Way:
     """What is to be done.  Any name that is no model's means the default one; without one, Lanczos' method.
 
-    Raises: SpecError; Invalid; Busy; StoreUnavailable; StorageError.
+    Raises: SpecError; Invalid; Busy; QuotaReached; StoreUnavailable; StorageError.
     """
     data = pictures.plain(bytes_of(asked.image, "image"), "image")
     own = pictures.size_of(data)
@@ -52,7 +52,7 @@ def way_of(house: House, asked: ExtraIn) -> Way:
         return Way(size, f"Scaled to {written(size)} by {method}.", pictures.enlarged(data, size, nearest=nearest))
     reaching = [scale for scale in possible if all(side * scale >= w for side, w in zip(own, size, strict=True))]
     scale = reaching[0] if reaching else possible[-1]
-    given = pictures.keep(house, data, "image")
+    given = pictures.keep(house, data, "image", owner)
     wish = SuperResolution.model_validate(
         {"task": "super_resolution", "image": named(given), "model": entry.name, "scale": scale}
     )

@@ -120,8 +120,8 @@ async def edit(
     """Pictures from a picture and words; with a mask, only where that is transparent."""
 
     def ordered() -> tuple[Order, Shape]:
-        image = pictures.keep(house, sent.image, "image")
-        mask = None if sent.mask is None else pictures.keep(house, sent.mask, "mask")
+        image = pictures.keep(house, sent.image, "image", shown.owner)
+        mask = None if sent.mask is None else pictures.keep(house, sent.mask, "mask", shown.owner)
         return openai.edit(house, sent.said, image, mask)
 
     order, shape = await run_in_threadpool(ordered)

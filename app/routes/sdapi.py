@@ -68,7 +68,7 @@ async def img2img(asked: Img2ImgIn, house: Inside, shown: Shown, request: Reques
 )
 async def extra_single_image(asked: ExtraIn, house: Inside, shown: Shown, request: Request) -> Response:
     """A picture made larger: by a model, or by scaling alone where `upscaler_1` says so."""
-    way = await run_in_threadpool(sdapi_extra.way_of, house, asked)
+    way = await run_in_threadpool(sdapi_extra.way_of, house, asked, shown.owner)
     file, said = way.file, way.said
     if way.order is not None:
         order = way.order

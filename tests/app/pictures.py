@@ -22,9 +22,10 @@ def photo(width: int = 96, height: int = 64, format: str = "PNG") -> bytes:
     return file_of(Image.merge("RGB", (columns, rows, Image.new("L", (width, height), 90))), format)
 
 
-def noise(width: int, height: int) -> bytes:
+def noise(width: int, height: int, seed: int | None = None) -> bytes:
     """A picture that no compression makes smaller: three bytes a pixel."""
-    return file_of(Image.frombytes("RGB", (width, height), random.Random(width).randbytes(width * height * 3)))
+    chance = random.Random(width if seed is None else seed)
+    return file_of(Image.frombytes("RGB", (width, height), chance.randbytes(width * height * 3)))
 
 
 def mask(width: int = 96, height: int = 64, box: tuple[int, int, int, int] = (30, 20, 60, 50)) -> bytes:
