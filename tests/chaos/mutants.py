@@ -242,6 +242,48 @@ MUTANTS = (
         "while not self._crew.is_idle:",
         ["tests/worker/test_process.py", "-k", "second_signal"],
     ),
+    Mutant(
+        "the door: that who waits with a revoked key is let go",
+        "app/watching.py",
+        "            await run_in_threadpool(shown.check)\n",
+        "            pass\n",
+        ["tests/app/routes/test_waiting.py", "-k", "revoked"],
+    ),
+    Mutant(
+        "the door: that who waits shares a look",
+        "app/watching.py",
+        "        if now - self._passes.get(shown, -GUARD_S) < GUARD_S:\n            return\n",
+        "",
+        ["tests/app/routes/test_waiting.py", "-k", "shares"],
+    ),
+    Mutant(
+        "the door: that pictures which come with a job count as uploads",
+        "app/intake.py",
+        "    return _uploaded(house, picture, owner).blob.given",
+        "    return blobs.keep(house.store, house.storage, picture).given",
+        ["tests/app/dialects/test_given_pictures.py"],
+    ),
+    Mutant(
+        "the studies: that their files are spared",
+        f"{STORE}/study_files.py",
+        "if key not in named or name != key}",
+        "}",
+        [f"{TESTS}/store/test_study_files.py", "-k", "sqlite and spared"],
+    ),
+    Mutant(
+        "the studies: that files without one are removed",
+        f"{STORE}/store.py",
+        "inputs.orphans(connection, keys, unpinned_s) | study_files.orphans(connection, keys, unpinned_s)",
+        "inputs.orphans(connection, keys, unpinned_s)",
+        [f"{TESTS}/store/test_study_files.py", "-k", "sqlite"],
+    ),
+    Mutant(
+        "the studies: that none is committed after a sweep may have taken its files",
+        f"{STORE}/studies.py",
+        "            study_files.check_fresh(connection, keys, self._settings.unpinned_s)\n",
+        "",
+        [f"{TESTS}/store/test_study_files.py", "-k", "sqlite"],
+    ),
 )
 
 
