@@ -284,6 +284,41 @@ MUTANTS = (
         "",
         [f"{TESTS}/store/test_study_files.py", "-k", "sqlite"],
     ),
+    Mutant(
+        "the owner of an image",
+        f"{STORE}/reading.py",
+        "tables.images.c.id == image_id, belongs(tables.images, owner), is_kept",
+        "tables.images.c.id == image_id, is_kept",
+        ["tests/app/test_every_route.py", "tests/app/routes/test_images.py"],
+    ),
+    Mutant(
+        "the owner of an upload",
+        f"{STORE}/inputs.py",
+        "uploads.c.id == upload_id, uploads.c.owner == owner,",
+        "uploads.c.id == upload_id,",
+        [f"{TESTS}/store/test_inputs.py", "-k", "sqlite and its_owners"],
+    ),
+    Mutant(
+        "the owner of a study",
+        f"{STORE}/studying.py",
+        "studies.c.id == study_id, belongs(studies, owner)",
+        "studies.c.id == study_id",
+        ["tests/app/routes/test_studying.py", "-k", "nobody_sees"],
+    ),
+    Mutant(
+        "the keyset of the shelf",
+        f"{STORE}/reading.py",
+        "return number < int(cursor)",
+        "return number <= int(cursor)",
+        [f"{TESTS}/store/test_searching.py", "-k", "sqlite and pages_follow"],
+    ),
+    Mutant(
+        "that a deleted image is not shown",
+        f"{STORE}/reading.py",
+        "belongs(tables.images, owner), is_kept)\n    found = images_of",
+        "belongs(tables.images, owner))\n    found = images_of",
+        ["tests/app/routes/test_keeping.py", "-k", "not_there_until"],
+    ),
 )
 
 
