@@ -19,7 +19,7 @@ def test_the_page_picks_up_again(browser: Browser, service: Up, who: str) -> Non
     context = browser.new_context(base_url=service.url)
     context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
-    page.goto("/?steps=400&num_images=2")
+    page.goto("/?steps=200")
     page.get_by_label("What should appear?").fill("a red ball")
     page.get_by_role("button", name="Develop").click()
     card = page.locator(".job").first

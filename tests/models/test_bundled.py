@@ -43,14 +43,14 @@ def test_its_card_tells_what_it_knows(storybook: Pipeline) -> None:
 
 def test_it_draws_what_the_prompt_says_far_more_often_than_chance(storybook: Pipeline) -> None:
     offered = storybook.card.vocabulary["objects"]
-    scenes = [scene for scene in captioned(STAGES["a"], "train", 60) if scene.items[0].thing.name in offered][:12]
-    assert len(scenes) == 12
+    scenes = [scene for scene in captioned(STAGES["a"], "train", 60) if scene.items[0].thing.name in offered][:8]
+    assert len(scenes) == 8
     pictures = np.stack(
         [storybook.generate(TextToImage(prompt=scene.caption, seed=seed))[0] for seed, scene in enumerate(scenes)]
     )
     verdict = Judge(STAGES["a"], 64).verdict(pictures, scenes)
-    assert verdict.thing.hits >= 8  # the card says 28 of 30; chance names one in twelve
-    assert verdict.backdrop.hits >= 10
+    assert verdict.thing.hits >= 6  # the card says 28 of 30; chance names one in twelve
+    assert verdict.backdrop.hits >= 7
 
 
 def test_diffusers_draws_the_same_picture_with_it(storybook: Pipeline) -> None:
