@@ -2,6 +2,7 @@
 #
 #   make up        start the service (installs first where needed)
 #   make test      linters and tests
+#   make test-all  the same with the slow ones: every crash point, a storm, real enlargements
 #   make lint      linters alone
 #   make chaos     500 jobs while everything is killed in turn; JOBS=, SEED= and RUNS= say otherwise
 #   make fuzz      50,000 requests, possible and impossible, held against the API's description; CASES= and SEED=
@@ -20,7 +21,7 @@ TORCH  := $(shell grep '^torch' requirements/torch.in)
 # cpu or gpu. A plain torch for Linux carries gigabytes of CUDA, so a machine without an NVIDIA GPU asks for the CPU build.
 TORCH_BUILD ?= $(shell { [ "$$(uname)" != Linux ] || command -v nvidia-smi || [ -e /proc/driver/nvidia/version ]; } >/dev/null && echo gpu || echo cpu)
 
-.PHONY: install up test lint chaos fuzz bench lock clean
+.PHONY: install up test test-all lint chaos fuzz bench lock clean
 .DEFAULT_GOAL := up
 .DELETE_ON_ERROR:
 
@@ -32,8 +33,13 @@ up: install
 # Files go to processes whole, so that what they share is made once; two, since many tests wait and few compute.
 TEST_PROCESSES ?= 2
 
+PYTEST := OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
+
 test: lint
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
+	$(PYTEST) -m "not slow"
+
+test-all: lint
+	$(PYTEST)
 
 lint: $(STAMPS)/dev
 	$(BIN)/ruff check

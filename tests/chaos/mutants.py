@@ -272,9 +272,9 @@ MUTANTS = (
     ),
     Mutant(
         "the studies: that files without one are removed",
-        f"{STORE}/store.py",
-        "inputs.orphans(connection, keys, unpinned_s) | study_files.orphans(connection, keys, unpinned_s)",
-        "inputs.orphans(connection, keys, unpinned_s)",
+        f"{STORE}/unneeded.py",
+        " | study_files.orphans(connection, keys, unpinned_s)",
+        "",
         [f"{TESTS}/store/test_study_files.py", "-k", "sqlite"],
     ),
     Mutant(

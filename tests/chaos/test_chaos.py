@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 JOBS, SEED = 60, 1
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_in_a_storm() -> None:
     command = [sys.executable, "-m", "tests.chaos", "--jobs", str(JOBS), "--seed", str(SEED)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)

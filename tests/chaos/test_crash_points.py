@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 LANES = ("1/2", "2/2")
 
@@ -12,6 +14,7 @@ TRANSITIONS = {"submit", "cancel", "claim_next", "beat", "finish", "give_back", 
 FILES = {"rename png.tmp", "rename thumb256.webp.tmp", "fsync folder", "remove png", "remove png.tmp"}
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_wherever_a_process_dies() -> None:
     commands = [[sys.executable, "-m", "tests.chaos.crash_points", "--lane", lane] for lane in LANES]
     running = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for command in commands]

@@ -60,6 +60,7 @@ def test_a_killed_launcher_leaves_no_orphan(start: Callable[..., Up]) -> None:
     assert up.children() == {}
 
 
+@pytest.mark.slow
 def test_a_second_interrupt_ends_everything_at_once(start: Callable[..., Up]) -> None:
     up = start(DARKROOM_SHUTDOWN_S="600").until_ready()
     job = up.submit(steps=1000, num_images=16)

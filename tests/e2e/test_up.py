@@ -90,6 +90,7 @@ def test_what_cannot_work_is_said_in_a_sentence(
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_an_interrupted_job_is_given_back_and_runs_after_the_next_start(
     start: Start, tmp_path: Path, redis_url: str
 ) -> None:

@@ -29,6 +29,7 @@ def test_it_is_bundled_within_its_limits() -> None:
     assert sum(everything) <= 48 * MIB
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("share", "better_by"), [(0.0, 2.0), (1.0, 0.0)], ids=["scenes", "textures"])
 def test_it_comes_nearer_to_the_truth_than_a_filter(upscaler: Pipeline, share: float, better_by: float) -> None:
     stage = STAGES["c"]

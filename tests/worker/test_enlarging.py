@@ -55,6 +55,7 @@ def larger(make_params: Callable[..., TextToImageParams]) -> Callable[..., Any]:
     return make
 
 
+@pytest.mark.slow
 def test_in_the_worker_it_is_the_picture_that_the_library_makes(
     service: Service, studio: Studio, models_dir: Path, larger: Callable[..., Any]
 ) -> None:

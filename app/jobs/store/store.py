@@ -11,18 +11,7 @@ from app.jobs.failures import Reason, StoreUnavailable
 from app.jobs.migrations import migrate
 from app.jobs.settings import Settings
 from app.jobs.spec import Params
-from app.jobs.store import (
-    claiming,
-    fairness,
-    finishing,
-    inputs,
-    quotas,
-    reading,
-    registering,
-    study_files,
-    submitting,
-    sweeping,
-)
+from app.jobs.store import claiming, fairness, finishing, inputs, quotas, reading, registering, submitting, sweeping
 from app.jobs.store.dialects import Dialects
 from app.jobs.store.fairness import Room
 from app.jobs.store.gallery import Gallery
@@ -47,6 +36,7 @@ from app.jobs.store.records import (
     Worker,
 )
 from app.jobs.store.studies import Studies
+from app.jobs.store.unneeded import unneeded
 
 __all__ = ["Store", "migrate", "open_store"]
 
@@ -89,12 +79,7 @@ class Store:
     # The front door
 
     def submit(
-        self,
-        params: Params,
-        owner: str,
-        warnings: Sequence[str] = (),
-        *,
-        idempotency: Idempotency | None = None,
+        self, params: Params, owner: str, warnings: Sequence[str] = (), *, idempotency: Idempotency | None = None
     ) -> Job:
         """Queue a job, with the pictures it is made from, and commit it; the caller rings afterwards.
 
@@ -223,10 +208,8 @@ class Store:
 
     def orphans(self, keys: Iterable[str]) -> set[str]:
         """Those of the files `keys`, of jobs, blobs and studies, that no row needs now or ever will again."""
-        keys, unpinned_s = list(keys), self._settings.unpinned_s
         with self._transactions.reading() as connection:
-            left = inputs.orphans(connection, keys, unpinned_s) | study_files.orphans(connection, keys, unpinned_s)
-            return sweeping.orphans(connection, keys) | left
+            return unneeded(connection, keys, self._settings.unpinned_s)
 
     def is_orphan(self, key: str) -> bool:
         """Whether no row needs this job file now or ever will again."""

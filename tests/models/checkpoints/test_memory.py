@@ -55,6 +55,7 @@ print(weights, peak - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
 @pytest.mark.parametrize(("stored", "target"), [("float16", "float32"), ("float32", "float16")])
 def test_peak_anonymous_memory_is_at_most_a_quarter_above_the_weights(

@@ -53,7 +53,8 @@ def test_the_command_measures_every_task_and_writes_it_beside_the_weights(folder
         assert line in result.output
 
 
-def test_an_upscaler_is_measured_on_scenes_and_textures() -> None:
+def test_an_upscaler_is_measured_on_scenes_and_textures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("models.evaluation.score_card._ENLARGED_SIDE", 64)
     upscaler = small_pipeline(in_channels=7, num_class_embeds=1000)
     upscaler.card = replace(upscaler.card, tasks=("super_resolution",), default_steps=1)
     card = score(upscaler, STAGES["c"], count=1, report=silent)

@@ -21,6 +21,7 @@ def upscaling(pipeline: Pipeline) -> Pipeline:
     return pipeline
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("upscale", [2, 4])
 def test_each_image_is_the_enlargement_of_the_picture_that_its_seed_develops(upscaling: Pipeline, upscale: int) -> None:
     large = upscaling.generate(replace(REQUEST, upscale=upscale))
@@ -52,6 +53,7 @@ def test_what_cannot_be_enlarged_is_refused_before_the_first_step(upscaling: Pip
         upscaling.begin(REQUEST)
 
 
+@pytest.mark.slow
 def test_an_upscaler_is_loaded_beside_a_model_and_written_as_diffusers_has_it(
     tmp_path: Path, upscaling: Pipeline
 ) -> None:

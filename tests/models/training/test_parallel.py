@@ -75,6 +75,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_two_processes_step_by_the_mean_of_both_halves(tmp_path: Path) -> None:
     path = tmp_path / "run.toml"
