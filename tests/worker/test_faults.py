@@ -47,10 +47,10 @@ def patient(quick: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 @contextlib.contextmanager
 def heard(*events: str) -> Iterator[None]:
-    """Fails unless these events are logged within the block."""
+    """Does not leave the block before these events were logged within it; fails if they never are."""
     with structlog.testing.capture_logs() as logs:
         yield
-    assert set(events) <= {entry["event"] for entry in logs}
+        wait_until(lambda: set(events) <= {entry["event"] for entry in logs}, f"a log of {', '.join(events)}")
 
 
 # The disk
@@ -62,10 +62,10 @@ def test_a_result_that_the_full_database_refuses_is_kept_until_there_is_room(
     worker = start_worker(settings=patient)
     job_id = service.submit(prompt="wait", **SIXTEEN)
     service.wait_for(job_id, State.RUNNING)
-    with heard("store.away"), full_database(*engines_of(worker.consumer._store)):
-        worker.pipeline.gate.set()
-        wait_until(lambda: len(service.files_of(job_id)) == 32, "all files")
-        time.sleep(0.5)
+    with full_database(*engines_of(worker.consumer._store)):
+        with heard("store.away"):
+            worker.pipeline.gate.set()
+        assert len(service.files_of(job_id)) == 32
         assert service.job(job_id).state is State.RUNNING
         assert service.store.images("local").items == ()
     job = service.wait_for(job_id)
@@ -127,9 +127,9 @@ def test_while_the_database_is_out_of_reach_a_result_and_a_waiting_job_are_kept(
     store = worker.consumer._store
     out_of_reach = database_locked(patient) if fault == "locked" else database_away(*engines_of(store))
     # The beat fails, and the result cannot be told; then the next job cannot be claimed either.
-    with heard("store.away", "ticker.failed"), out_of_reach:
-        worker.pipeline.gate.set()
-        time.sleep(1)
+    with out_of_reach:
+        with heard("store.away", "ticker.failed"):
+            worker.pipeline.gate.set()
         assert service.job(running).state is State.RUNNING
     for job_id in (running, waiting):
         job = service.wait_for(job_id)
@@ -161,9 +161,8 @@ def test_a_stopping_worker_gives_back_again_what_the_locked_database_did_not_hea
     # Its step does not end, so nobody but the one who stops can give it back.
     job_id = service.submit(prompt="wait")
     service.wait_for(job_id, State.RUNNING)
-    with heard("store.away"), database_locked(patient):
+    with database_locked(patient), heard("store.away"):
         worker.ask_to_stop()
-        time.sleep(0.5)
     worker.stop()
     job = service.job(job_id)
     assert (job.state, job.attempt - job.infra_failures, job.losses) == (State.QUEUED, 0, 0)

@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import Callable, Iterator
-from itertools import count
+from itertools import count, cycle
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -313,8 +313,9 @@ def test_no_job_is_ever_accepted_whose_picture_a_sweep_takes(
 ) -> None:
     is_over = Event()
     freed = 0
-    # Whatever may come between a row and its file has the time to.
-    slow: Any = Interrupting(storage, lambda: time.sleep(0.01))
+    # Whatever may come between a row and its file has the time to; now one side is the faster, now the other.
+    moments = cycle((0.0, 0.01, 0.1))
+    slow: Any = Interrupting(storage, lambda: time.sleep(next(moments)))
 
     def sweeps() -> None:
         nonlocal freed
